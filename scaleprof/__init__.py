@@ -1,0 +1,40 @@
+"""scaleprof: which way should this network be scaled on this device, and what does each step cost?
+
+>>> import scaleprof as sp                                            # doctest: +SKIP
+>>> run = sp.sweep(model="efficientnet_b0", phi=range(4))             # doctest: +SKIP
+>>> sp.report(run, "reports/b0.html")                                 # doctest: +SKIP
+
+`sweep`, `count`, `report` and `load` are imported on first use, so that `import scaleprof` (and
+`scaleprof --help`) does not pay for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from scaleprof.errors import ExitCode, ScaleprofError
+
+if TYPE_CHECKING:
+    from scaleprof.app.reporting import load, report
+    from scaleprof.app.run import Run
+    from scaleprof.app.sweeping import sweep
+    from scaleprof.counting import count
+
+__version__ = "0.1.0"
+
+__all__ = ["ExitCode", "Run", "ScaleprofError", "count", "load", "report", "sweep"]
+
+_HOMES = {
+    "Run": "scaleprof.app.run",
+    "count": "scaleprof.counting",
+    "load": "scaleprof.app.reporting",
+    "report": "scaleprof.app.reporting",
+    "sweep": "scaleprof.app.sweeping",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'scaleprof' has no attribute {name!r}")

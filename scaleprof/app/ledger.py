@@ -1,0 +1,231 @@
+"""The records of a sweep in the making: in memory, and in the run file if there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+import scaleprof
+from scaleprof.app.counting import make_record, now_utc
+from scaleprof.app.planning import SweepPlan
+from scaleprof.engines.local import LocalBench, open_worker
+from scaleprof.errors import HostMismatchError, MeasuringError, UsageError
+from scaleprof.measuring.messages import Job
+from scaleprof.measuring.references import PROTOCOL_VERSION
+from scaleprof.measuring.rounds import Step
+from scaleprof.measuring.schedule import Progress
+from scaleprof.records import BASE_STRATEGY, Host, Launch, Plan, Record, RunHeader, RunLog
+from scaleprof.stats.latency import summarise
+from scaleprof.store import RunWriter
+
+
+class Watcher:
+    """Told how a sweep goes on; does nothing by itself. Called between samples, never beside one."""
+
+    def began(self, path: Path | None) -> None:
+        """The first worker runs and the run file, if any, has its header."""
+
+    def stepped(self, step: Step, share_done: float) -> None:
+        """A model was built or visited; `share_done` of the work is behind, if no early stop comes."""
+
+    def kept(self, records: Sequence[Record]) -> None:
+        """These records are final or better than before, and on disk."""
+
+
+@dataclass
+class Ledger:
+    """Takes what is measured, begins or continues the run, and keeps every record at once.
+
+    Use it as a context manager: it opens a run to resume, and closes the file.
+    """
+
+    planned: SweepPlan
+    output: Path | None
+    resume: bool
+    overwrite: bool
+    command: tuple[str, ...]
+    watcher: Watcher
+    _header: RunHeader | None = None
+    _writer: RunWriter | None = None
+    _records: dict[tuple[object, ...], Record] = field(default_factory=dict)
+    _unsettled: list[Record] = field(default_factory=list)
+    _done_s: float = 0.0
+    _work_s: float = 1.0
+
+    def __enter__(self) -> Ledger:
+        if self.resume:
+            if self.output is None:
+                raise UsageError("--resume needs the run to go on with: give it with -o")
+            with ExitStack() as on_error:
+                self._writer = RunWriter.resume(self.output)
+                on_error.callback(self._writer.close)
+                if self._writer.done is not None:
+                    self._take_over(self._writer.done)
+                on_error.pop_all()
+        self._work_s = self.planned.work_s(launches_held(self.planned, self._records.values()))
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def finished_launches(self) -> dict[int, tuple[Launch, ...]]:
+        """The complete launches that a resumed run holds of each job."""
+        return {
+            job.number: complete_launches(record)
+            for job in self.planned.jobs
+            if (record := self._records.get(_key(job))) is not None
+        }
+
+    @contextmanager
+    def open_bench(self) -> Iterator[LocalBench]:
+        """A fresh worker; the first one's host begins the run, or is checked against it."""
+        planned = self.planned
+        with open_worker(
+            device=planned.device,
+            threads=planned.threads,
+            seed=planned.seed,
+            timeout_s=planned.plan.timeout_s,
+        ) as bench:
+            self._begin(bench.host)
+            yield bench
+
+    def observe(self, step: Step) -> None:
+        """Pass a step on with the share of the work that is behind."""
+        self._done_s += self.planned.step_s(step.job, building=step.round is None)
+        self.watcher.stepped(step, min(1.0, self._done_s / self._work_s))
+
+    def keep(self, progress: Sequence[Progress]) -> None:
+        """Make records of what is known and put them on disk."""
+        self._store([self._record(one) for one in progress])
+
+    def log(self) -> RunLog:
+        """The header and all records, in the sweep's order."""
+        if self._header is None:
+            raise MeasuringError("nothing was measured")
+        self._settle()  # where nothing was left to measure, no worker has asked for it
+        order = {_key(job): job.number for job in self.planned.jobs}
+        last = len(order)
+        records = sorted(self._records.values(), key=lambda record: order.get(record.key, last))
+        return RunLog(self._header, tuple(records))
+
+    def _begin(self, described: Host) -> None:
+        if self._header is not None:
+            self._check_same(self._header, described)
+            self._settle()
+            return
+        planned = self.planned
+        self._header = RunHeader(
+            scaleprof=scaleprof.__version__,
+            command=self.command,
+            started_at=now_utc(),
+            host=described,
+            protocol=PROTOCOL_VERSION,
+            seed=planned.seed,
+            plan=planned.plan,
+        )
+        if self.output is not None:
+            self._writer = RunWriter.create(self.output, self._header, overwrite=self.overwrite)
+        self.watcher.began(self.output)
+        self._store([*planned.unfit.values()])
+
+    def _take_over(self, done: RunLog) -> None:
+        """Go on with a run: its records, under the names that this sweep asks for.
+
+        Raises:
+            HostMismatchError: the run was measured by another plan.
+            UsageError: a name of this sweep means another model there.
+        """
+        _check_plan(self.output, done.header.plan, self.planned.plan)
+        self._header = done.header
+        self._records = {record.key: record for record in done.records}
+        named = {(record.spec.spec_id, record.workload): record for record in done.records}
+        for job in self.planned.jobs:
+            other = named.get((job.spec.spec_id, job.workload))
+            if other is not None and other.key != _key(job):
+                raise UsageError(
+                    f"{self.output} holds another {job.spec.spec_id} ({other.spec.input_size} "
+                    f"{other.spec.input_unit}, other bases?): begin a new run with another -o"
+                )
+        unfit = [record for record in self.planned.unfit.values() if record.key not in self._records]
+        self._unsettled = [*self._renamed(), *unfit]
+
+    def _settle(self) -> None:
+        """Write what a resumed sweep changes without measuring; not before the host has been checked."""
+        unsettled, self._unsettled = self._unsettled, []
+        self._store(unsettled)
+
+    def _renamed(self) -> list[Record]:
+        """Records of networks that this sweep knows by another name, with both names."""
+        renamed = []
+        for job in self.planned.jobs:
+            record = self._records.get(_key(job))
+            known = {record.spec.spec_id, *record.spec.also} if record else set()
+            wanted = {job.spec.spec_id, *job.spec.also}
+            if record is not None and not wanted <= known:
+                spec = min(record.spec, job.spec, key=lambda spec: spec.strategy != BASE_STRATEGY)
+                also = tuple(sorted((known | wanted) - {spec.spec_id}))
+                spec = msgspec.structs.replace(spec, also=also)
+                renamed.append(msgspec.structs.replace(record, spec=spec))
+        return renamed
+
+    def _check_same(self, header: RunHeader, described: Host) -> None:
+        then, now = header.host.stable_part(), described.stable_part()
+        then["protocol"], now["protocol"] = header.protocol, PROTOCOL_VERSION
+        for name, value in then.items():
+            if now[name] != value:
+                raise HostMismatchError(
+                    f"{self.output} was measured with {name} {value}, this is {now[name]}: "
+                    f"the two are not comparable, begin a new run with another -o"
+                )
+
+    def _store(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        if self._writer is not None:
+            self._writer.append(records)
+        self._records.update({record.key: record for record in records})
+        self.watcher.kept(records)
+
+    def _record(self, progress: Progress) -> Record:
+        job, failure = progress.job, progress.failure
+        summary = summarise(progress.launches)
+        counted = self.planned.counted[job.number]
+        held = self._records.get(_key(job))
+        return msgspec.structs.replace(
+            make_record(counted, job.workload),
+            spec=held.spec if held else job.spec,
+            status=failure.status if failure else "ok",
+            reason=failure.reason if failure else None,
+            launches=progress.launches,
+            stop=summary.stop(self.planned.plan.target_ci) if summary else None,
+        )
+
+
+def launches_held(planned: SweepPlan, records: Iterable[Record]) -> dict[int, int]:
+    """How many launches of each job these records already hold, by job number."""
+    held = {record.key: len(complete_launches(record)) for record in records}
+    return {job.number: held[_key(job)] for job in planned.jobs if _key(job) in held}
+
+
+def complete_launches(record: Record) -> tuple[Launch, ...]:
+    """The launches of a record that need not be done again."""
+    return tuple(launch for launch in record.launches if launch.complete)
+
+
+def _key(job: Job) -> tuple[object, ...]:
+    return (*job.spec.identity, job.workload)
+
+
+def _check_plan(path: Path | None, then: Plan, now: Plan) -> None:
+    for name in ("preset", "launches", "min_rounds", "max_rounds", "target_ci"):
+        before, after = getattr(then, name), getattr(now, name)
+        if before != after:
+            raise HostMismatchError(
+                f"{path} was measured with {name} {before}, this asks for {after}: "
+                f"resume it with the options it was begun with, or begin a new run with another -o"
+            )

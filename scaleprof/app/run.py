@@ -1,0 +1,61 @@
+"""A run as people use it from Python: rows, a data frame, a front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from scaleprof.records import RunLog
+from scaleprof.reporting.metrics import COSTS, QUALITIES, find_metric
+from scaleprof.reporting.rows import MeasuredRow, measured_row
+from scaleprof.reporting.view import front_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Run:
+    """A measured run: what `sweep` and `load` give. Its statistics are derived from the raw samples.
+
+    Attributes:
+        log: the header and the records, raw samples included.
+    """
+
+    def __init__(self, log: RunLog) -> None:
+        self.log = log
+
+    @property
+    def rows(self) -> list[MeasuredRow]:
+        """One row per spec × workload."""
+        return [measured_row(record, self.log.header) for record in self.log.records]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a pandas data frame, a column a field."""
+        return rows_to_frame(self.rows)
+
+    def front(self, x: str = "latency_ms", y: str = "macs") -> pd.DataFrame:
+        """The rows that no other beats: `x` small, `y` large, ties kept, by ascending `x`.
+
+        Raises:
+            UsageError: `x` is no cost, or `y` neither a quality nor a capacity proxy.
+        """
+        cost = find_metric(x, option="x", among=COSTS)
+        quality = find_metric(y, option="y", among=QUALITIES)
+        return rows_to_frame(front_of(self.rows, cost, quality))
+
+    def __len__(self) -> int:
+        return len(self.log.records)
+
+    def __repr__(self) -> str:
+        header = self.log.header
+        return f"<scaleprof.Run of {len(self)} models, {header.plan.preset} preset, {header.started_at}>"
+
+
+def rows_to_frame(rows: list[MeasuredRow]) -> pd.DataFrame:
+    """Rows as a data frame; columns are there even without rows."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [msgspec.structs.asdict(row) for row in rows], columns=list(MeasuredRow.__struct_fields__)
+    )

@@ -1,0 +1,110 @@
+"""The main job: a sweep planned, measured, and kept as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from scaleprof.app.counting import DEFAULT_MODEL, DEFAULT_PHI
+from scaleprof.app.ledger import Ledger, Watcher
+from scaleprof.app.planning import SweepPlan, plan_sweep
+from scaleprof.app.run import Run
+from scaleprof.errors import MeasuringError
+from scaleprof.measuring.presets import make_plan
+from scaleprof.measuring.schedule import Schedule
+from scaleprof.records import Phi
+from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
+from scaleprof.store import check_replaceable
+
+
+def run_sweep(
+    planned: SweepPlan,
+    *,
+    output: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: Sequence[str] = (),
+    watcher: Watcher | None = None,
+) -> Run:
+    """Measure a planned sweep; with `output`, every result is in that file as soon as it is there.
+
+    Raises:
+        UsageError: `output` may not be written.
+        HostMismatchError: the run to go on with was made on another machine or by another protocol.
+        MeasuringError: no model can be measured, or the worker does not start.
+    """
+    if output is not None and not resume:
+        check_replaceable(output, overwrite=overwrite)
+    if not planned.groups:
+        raise MeasuringError(f"no model can be measured: {next(iter(planned.unfit.values())).reason}")
+    with Ledger(planned, output, resume, overwrite, tuple(command), watcher or Watcher()) as ledger:
+        done = ledger.finished_launches()
+        groups = [[planned.jobs[number] for number in group] for group in planned.groups]
+        Schedule(
+            plan=planned.plan,
+            open_bench=ledger.open_bench,
+            keep=ledger.keep,
+            observe=ledger.observe,
+            clock=time.monotonic,
+            seed=planned.seed,
+        ).run(groups, done)
+        return Run(ledger.log())
+
+
+def sweep(
+    model: str | Sequence[str] = DEFAULT_MODEL,
+    *,
+    strategies: str | Sequence[str] = DEFAULT_STRATEGIES,
+    phi: str | Phi | Sequence[Phi | str] = DEFAULT_PHI,
+    device: str = "auto",
+    batch_size: int | Sequence[int] = 1,
+    threads: int | None = None,
+    bases: Bases | None = None,
+    preset: str = "default",
+    seed: int = 0,
+    output: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Run:
+    """Build, count and measure families of scaled models on a real device.
+
+    Args:
+        model: one family or several (`scaleprof models` lists them).
+        strategies: names, or one text with commas.
+        phi: values of φ, or a text such as `0..3`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        batch_size: one size or several.
+        threads: CPU threads; by default the CPUs that this process may use.
+        bases: the compound bases, Tan & Le's unless given.
+        preset: `quick` (1 launch), `default` (3) or `rigorous` (5).
+        seed: of weights, inputs and visiting order.
+        output: a run file to keep the results in as they come.
+        resume: go on with the run in `output`.
+        overwrite: replace the run in `output`.
+
+    Raises:
+        ScaleprofError: the request cannot be carried out; the message says why and what to do.
+    """
+    planned = plan_sweep(
+        model,
+        strategies=strategies,
+        phi=phi,
+        device=device,
+        batch_size=batch_size,
+        threads=threads,
+        bases=bases,
+        plan=make_plan(preset),
+        seed=seed,
+    )
+    path = None if output is None else Path(output)
+    asked: dict[str, object] = {
+        "model": model,
+        "strategies": strategies,
+        "phi": phi,
+        "device": device,
+        "batch_size": batch_size,
+    }
+    asked |= {"threads": threads, "bases": bases, "preset": preset, "seed": seed}
+    command = (f"scaleprof.sweep({', '.join(f'{name}={value!r}' for name, value in asked.items())})",)
+    return run_sweep(planned, output=path, resume=resume, overwrite=overwrite, command=command)

@@ -1,0 +1,58 @@
+"""`scaleprof report`: one page, or the rows, from one or several runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scaleprof.cli.options import say, shown, write_out
+from scaleprof.errors import ExitCode
+
+if TYPE_CHECKING:
+    from scaleprof.app.reporting import Format
+
+FORMATS = ("html", "csv", "json", "markdown")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN…")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File to write  [default: reports/RUN.html; stdout for the other formats]",
+)
+@click.option("--x", metavar="METRIC", help="Cost on the first chart  [default: latency_ms]")
+@click.option("--y", metavar="METRIC", help="Quality on the first chart  [default: accuracy, else macs]")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="html",
+    show_default=True,
+    help="One self-contained page, or the rows.",
+)
+@click.option("--open", "open_", is_flag=True, help="Open the page in a browser.")
+def report(
+    runs: tuple[Path, ...], output: Path | None, x: str | None, y: str | None, format_: Format, open_: bool
+) -> int:
+    """One HTML page (or CSV, Markdown, JSON) from one or several runs; needs no GPU and no torch.
+
+    \b
+    scaleprof report profiles/b0.jsonl --open
+    scaleprof report laptop.jsonl server.jsonl -o both.html
+    """
+    from scaleprof.app import reporting
+
+    if output is None and format_ != "html":
+        write_out(reporting.render(list(runs), format=format_, x=x, y=y))
+        return ExitCode.OK
+    page = output or Path("reports") / f"{runs[0].stem}.html"
+    reporting.report(list(runs), page, format=format_, x=x, y=y)
+    say(f"report: {shown(page)}")
+    if open_:
+        click.launch(page.resolve().as_uri())
+    return ExitCode.OK

@@ -1,0 +1,263 @@
+"""`scaleprof sweep`: build, count, measure, keep, report."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scaleprof.cli.options import (
+    format_option,
+    make_bases,
+    model_options,
+    print_rows,
+    say,
+    say_counting,
+    shown,
+    split_names,
+    split_sizes,
+)
+from scaleprof.errors import ExitCode, InterruptedSweepError, UsageError
+from scaleprof.units import format_duration, parse_duration_s, parse_fraction, plural
+
+if TYPE_CHECKING:
+    from scaleprof.app.planning import SweepPlan
+    from scaleprof.app.run import Run
+
+# A sweep that is expected to take longer than this asks first.
+_ASK_BEYOND_S = 15 * 60
+
+
+@click.command()
+@model_options
+@click.option(
+    "-d", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help="Where to run."
+)
+@click.option("-b", "--batch-size", default="1", show_default=True, metavar="N,N…", help="Images per pass.")
+@click.option(
+    "--threads", type=int, metavar="N", help="CPU threads  [default: the CPUs this process may use]"
+)
+@click.option(
+    "--preset",
+    default="default",
+    show_default=True,
+    metavar="quick|default|rigorous",
+    help="1, 3 or 5 launches (fresh processes), of more rounds each.",
+)
+@click.option("--target-ci", metavar="2%", help="Stop early once half the 95 % interval is below this share.")
+@click.option("--max-time", metavar="10m", help="Stop measuring after this time; what is measured counts.")
+@click.option(
+    "--timeout", default="10m", show_default=True, help="Longest time for building or one visit to a model."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Of weights, inputs and visiting order.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --output.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in --output.")
+@click.option("--dry-run", is_flag=True, help="Show the models, their costs and the time, and stop there.")
+@click.option("--yes", is_flag=True, help="Do not ask before a long sweep.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Run file  [default: profiles/MODEL-DEVICE-TIME.jsonl]",
+)
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Report to write  [default: reports/, named as the run]",
+)
+@click.option("--no-report", is_flag=True, help="Write no report.")
+@format_option
+def sweep(
+    models: tuple[str, ...],
+    strategies: str,
+    phi: str,
+    depth_base: float,
+    width_base: float,
+    resolution_base: float,
+    device: str,
+    batch_size: str,
+    threads: int | None,
+    preset: str,
+    target_ci: str | None,
+    max_time: str | None,
+    timeout: str,
+    seed: int,
+    resume: bool,
+    overwrite: bool,
+    dry_run: bool,
+    yes: bool,
+    output: Path | None,
+    report_path: Path | None,
+    no_report: bool,
+    format_: str,
+) -> int:
+    """Build families of scaled models, measure each on a real device, and draw the report.
+
+    \b
+    scaleprof sweep --phi 0..3                  the four strategies on this machine
+    scaleprof sweep --phi 0..7 --device cuda    on the first GPU
+    scaleprof sweep --strategy published --phi 0..7,L2
+    """
+    _check_flags(
+        resume=resume, overwrite=overwrite, output=output, no_report=no_report, report_path=report_path
+    )
+    _check_outputs(output, report_path, resume=resume, overwrite=overwrite, no_report=no_report)
+    bases = make_bases(depth_base, width_base, resolution_base)
+    sizes = split_sizes(batch_size, option="--batch-size")
+    names = split_names(strategies, option="--strategy")
+    ci = None if target_ci is None else parse_fraction(target_ci, option="--target-ci")
+    limit_s = None if max_time is None else parse_duration_s(max_time, option="--max-time")
+    timeout_s = parse_duration_s(timeout, option="--timeout")
+
+    from scaleprof.app.planning import plan_sweep
+    from scaleprof.measuring.presets import make_plan
+
+    planned = plan_sweep(
+        models,
+        strategies=names,
+        phi=phi,
+        device=device,
+        batch_size=sizes,
+        threads=threads,
+        bases=bases,
+        plan=make_plan(preset, target_ci=ci, max_time_s=limit_s, timeout_s=timeout_s),
+        seed=seed,
+        on_counted=say_counting,
+    )
+    if dry_run:
+        return _show_plan(planned, format_)
+    run_path, page_path = _paths(planned, output, report_path)
+    _announce(planned, run_path if resume else None, ask=not yes and sys.stdin.isatty())
+    run = _measure(planned, run_path, resume=resume, overwrite=overwrite)
+    return _conclude(run, run_path, None if no_report else page_path, format_)
+
+
+def _check_flags(
+    *, resume: bool, overwrite: bool, output: Path | None, no_report: bool, report_path: Path | None
+) -> None:
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other: go on with the run, or replace it")
+    if (resume or overwrite) and output is None:
+        raise UsageError(
+            f"--{'resume' if resume else 'overwrite'} needs the run that is meant: give it with -o"
+        )
+    if no_report and report_path is not None:
+        raise UsageError(f"--report {report_path} and --no-report exclude each other")
+
+
+def _show_plan(planned: SweepPlan, format_: str) -> int:
+    from scaleprof.app.counting import make_record
+    from scaleprof.reporting.rows import cost_row
+
+    print_rows(
+        [
+            cost_row(planned.unfit.get(job.number) or make_record(planned.counted[job.number], job.workload))
+            for job in planned.jobs
+        ],
+        format_,
+    )
+    say(_expectation(planned, {}))
+    return ExitCode.OK if planned.groups else ExitCode.FAILURE
+
+
+def _expectation(planned: SweepPlan, held: dict[int, int]) -> str:
+    least_s, most_s = planned.expected_s(held)
+    skipped = f", {len(planned.unfit)} will not be run" if planned.unfit else ""
+    groups = f" in {len(planned.groups)} groups that fit in memory" if len(planned.groups) > 1 else ""
+    models = len(planned.jobs) - len(planned.unfit)
+    launches = plural(planned.plan.launches, "launch", "launches")
+    return (
+        f"{plural(models, 'model', 'models')} on {planned.device}{groups}{skipped}: {launches}, "
+        f"roughly {' to '.join(dict.fromkeys([format_duration(least_s), format_duration(most_s)]))}"
+    )
+
+
+def _paths(planned: SweepPlan, output: Path | None, report_path: Path | None) -> tuple[Path, Path]:
+    models = "+".join(dict.fromkeys(job.spec.model for job in planned.jobs))
+    device = planned.device.replace(":", "")
+    stem = f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', models)}-{device}-{datetime.now():%Y%m%d-%H%M%S}"
+    run_path = output or Path("profiles") / f"{stem}.jsonl"
+    return run_path, report_path or Path("reports") / f"{run_path.stem}.html"
+
+
+def _check_outputs(
+    output: Path | None, report_path: Path | None, *, resume: bool, overwrite: bool, no_report: bool
+) -> None:
+    """Refuse outputs that may not be written before any time is spent on them; default names are new."""
+    from scaleprof.app.reporting import check_report_target
+    from scaleprof.store import check_replaceable, check_resumable
+
+    if output is not None:
+        if resume:
+            check_resumable(output)
+        else:
+            check_replaceable(output, overwrite=overwrite)
+        report_path = report_path or Path("reports") / f"{output.stem}.html"
+    if output is not None and report_path is not None and output.resolve() == report_path.resolve():
+        raise UsageError(f"-o {output} and --report {report_path} are one file: give the report another name")
+    if report_path is not None and not no_report:
+        check_report_target(report_path, "html")
+
+
+def _announce(planned: SweepPlan, resumed: Path | None, *, ask: bool) -> None:
+    from scaleprof.app.ledger import launches_held
+    from scaleprof.store import read_run
+
+    held = launches_held(planned, read_run(resumed).records) if resumed else {}
+    say(_expectation(planned, held))
+    if ask and planned.expected_s(held)[1] > _ASK_BEYOND_S:
+        click.confirm("go on?", default=True, abort=True, err=True)
+
+
+def _measure(planned: SweepPlan, run_path: Path, *, resume: bool, overwrite: bool) -> Run:
+    from scaleprof.app.sweeping import run_sweep
+    from scaleprof.cli.progress import watcher
+
+    try:
+        with watcher(planned.plan.launches) as watching:
+            return run_sweep(
+                planned,
+                output=run_path,
+                resume=resume,
+                overwrite=overwrite,
+                command=("scaleprof", *sys.argv[1:]),
+                watcher=watching,
+            )
+    except KeyboardInterrupt:
+        if not run_path.exists():
+            raise
+        raise InterruptedSweepError(
+            f"interrupted; what was measured is in {shown(run_path)}: the same command with "
+            f"-o {shown(run_path)} --resume goes on"
+        ) from None
+
+
+def _conclude(run: Run, run_path: Path, page_path: Path | None, format_: str) -> int:
+    from scaleprof.app.reporting import report
+    from scaleprof.records import MEASURED_STATUSES
+
+    if page_path is not None:
+        report(run, page_path)
+    rows = run.rows
+    print_rows(rows, format_)
+    say(f"run: {shown(run_path)}" + (f"\nreport: {shown(page_path)}" if page_path else ""))
+    unstable = sum(row.status == "unstable" for row in rows)
+    failed = sum(row.status not in MEASURED_STATUSES for row in rows)
+    notes = [f"{unstable} of them unstable"] * (unstable > 0) + [
+        f"{failed} failed: see status and reason"
+    ] * (failed > 0)
+    say(", ".join([f"{len(rows) - failed} of {len(rows)} models measured", *notes]))
+    return ExitCode.OK if any(row.status == "ok" for row in rows) else ExitCode.FAILURE

@@ -1,0 +1,225 @@
+"""Worker processes on this machine, watched from outside.
+
+The parent sleeps on a pipe while a worker measures. A worker that dies, hangs or stops making sense is
+turned into a `BenchLostError` that says which model was in hand.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, TypeVar
+
+import msgspec
+
+from scaleprof.errors import MeasuringError
+from scaleprof.measuring.host import DEVICE_ORDER
+from scaleprof.measuring.messages import (
+    Build,
+    Built,
+    Command,
+    Job,
+    Open,
+    Opened,
+    Refused,
+    Reply,
+    Visit,
+    Visited,
+)
+from scaleprof.measuring.rounds import BenchLostError, JobFailedError
+from scaleprof.records import Host
+from scaleprof.units import format_duration
+
+# glibc otherwise falls at random into one of two states per process, which changes rankings of models.
+# The mmap threshold is the largest that glibc takes; the others keep freed memory in the heap.
+PINNED_ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    "MALLOC_TOP_PAD_": str(64 * 2**20),
+}
+ALLOCATOR_NAME = "glibc pinned"
+# Spinning threads make a pass a hundred times slower as soon as a neighbour wants the same CPUs.
+OPENMP_WAITING = {"OMP_WAIT_POLICY": "passive"}
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_START_TIMEOUT_S = 300.0
+_STOP_TIMEOUT_S = 5.0
+_CHUNK_BYTES = 65536
+
+_Answer = TypeVar("_Answer", Built, Visited)
+
+
+class LocalBench:
+    """One worker process; a `scaleprof.measuring.rounds.Bench`.
+
+    Args:
+        device: `cpu` or `cuda:N`.
+        threads: intra-operator threads, and CPUs to pin to.
+        seed: of weights and inputs.
+        timeout_s: longest time that building or visiting one model may take.
+    """
+
+    def __init__(self, *, device: str, threads: int, seed: int, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
+        reply_fd, worker_fd = os.pipe()
+        self._reply_fd = reply_fd
+        self._pending = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "scaleprof.measuring.worker", str(worker_fd)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._stderr,
+            pass_fds=(worker_fd,),
+            env=worker_environment(os.environ, threads),
+            start_new_session=True,
+        )
+        os.close(worker_fd)
+        with ExitStack() as on_error:  # an interruption here must not leave the process behind
+            on_error.callback(self.close)
+            on_error.callback(self.kill)
+            self.host = self._open(Open(device, threads, seed, ALLOCATOR_NAME))
+            on_error.pop_all()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    def build(self, job: Job) -> Built:
+        """Build and warm up a model in the worker."""
+        return self._ask(Build(job), job, Built)
+
+    def visit(self, job: Job) -> Visited:
+        """Time a model in the worker."""
+        return self._ask(Visit(job.number), job, Visited)
+
+    def close(self) -> None:
+        """End the worker and free what belongs to it."""
+        if self._process.stdin:
+            with suppress(BrokenPipeError):  # it is gone already
+                self._process.stdin.close()
+        self._wait_or_kill()
+        os.close(self._reply_fd)
+        self._stderr.close()
+
+    def kill(self) -> None:
+        """End the worker at once, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+
+    def _open(self, opening: Open) -> Host:
+        try:
+            self._send(opening)
+            reply = self._receive(_START_TIMEOUT_S)
+        except (TimeoutError, EOFError, BrokenPipeError) as error:
+            self._wait_or_kill()
+            reason = f"{self._how_it_ended()}; run scaleprof env to see whether torch works here"
+            raise MeasuringError(f"the measuring worker did not start: {reason}") from error
+        if not isinstance(reply, Opened):
+            raise MeasuringError(f"the measuring worker did not start: it answered {reply}")
+        return reply.host
+
+    def _ask(self, command: Command, job: Job, wanted: type[_Answer]) -> _Answer:
+        try:
+            self._send(command)
+            reply = self._receive(self._timeout_s)
+        except TimeoutError:
+            self.kill()
+            limit = format_duration(self._timeout_s)
+            raise BenchLostError(
+                "timeout", f"no answer within {limit} (--timeout); the worker was stopped"
+            ) from None
+        except (EOFError, BrokenPipeError):
+            self._wait_or_kill()
+            raise BenchLostError("killed", self._how_it_ended()) from None
+        if isinstance(reply, Refused):
+            raise (BenchLostError if reply.fatal else JobFailedError)(reply.status, reply.reason)
+        if not isinstance(reply, wanted):
+            raise MeasuringError(f"the worker answered {type(reply).__name__} for {job.spec.spec_id}")
+        return reply
+
+    def _send(self, command: Command) -> None:
+        stdin = self._process.stdin
+        if stdin is None:
+            raise BrokenPipeError("the worker has no standard input")
+        stdin.write(msgspec.json.encode(command) + b"\n")
+        stdin.flush()
+
+    def _receive(self, timeout_s: float) -> Reply:
+        """The next reply; sleeps on the pipe until it is there.
+
+        Raises:
+            TimeoutError: none came in time.
+            EOFError: the worker is gone.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while b"\n" not in self._pending:
+            ready, _, _ = select.select([self._reply_fd], [], [], max(0.0, deadline_s - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            chunk = os.read(self._reply_fd, _CHUNK_BYTES)
+            if not chunk:
+                raise EOFError
+            self._pending += chunk
+        line, _, self._pending = self._pending.partition(b"\n")
+        reply: Reply = _reply_decoder.decode(line)
+        return reply
+
+    def _wait_or_kill(self) -> None:
+        try:
+            self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _how_it_ended(self) -> str:
+        code = self._process.returncode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            cause = "; the system may have run out of memory" if name == "SIGKILL" else ""
+            return f"the worker was ended by {name}{cause}"
+        return f"the worker ended with code {code}: {_last_line(self._stderr)}"
+
+
+_reply_decoder = msgspec.json.Decoder(Reply)
+
+
+@contextmanager
+def open_worker(*, device: str, threads: int, seed: int, timeout_s: float) -> Iterator[LocalBench]:
+    """A fresh worker that is ended on the way out, at once if on an error."""
+    bench = LocalBench(device=device, threads=threads, seed=seed, timeout_s=timeout_s)
+    finished = False
+    try:
+        yield bench
+        finished = True
+    finally:
+        if not finished:
+            bench.kill()
+        bench.close()
+
+
+def worker_environment(parent: Mapping[str, str], threads: int) -> dict[str, str]:
+    """The worker's environment: the parent's, with threads, allocator and device order set explicitly."""
+    package_root = str(Path(__file__).parents[2])
+    search_path = [package_root, *filter(None, [parent.get("PYTHONPATH")])]
+    return {
+        **parent,
+        **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+        **PINNED_ALLOCATOR,
+        **OPENMP_WAITING,
+        **DEVICE_ORDER,
+        "PYTHONPATH": os.pathsep.join(search_path),
+    }
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(0)
+    lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

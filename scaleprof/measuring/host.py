@@ -1,0 +1,176 @@
+"""Facts of this machine: what a measurement depends on and what decides whether two may be compared."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from scaleprof.errors import MeasuringError, UsageError
+from scaleprof.records import Host
+
+# GPUs are numbered as nvidia-smi does, not by speed.
+DEVICE_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
+_CGROUP_MEMORY_STAT = Path("/sys/fs/cgroup/memory.stat")
+_CGROUP_MEMORY_USED = Path("/sys/fs/cgroup/memory.current")
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use at once: its affinity, cut by the cgroup's quota."""
+    allowed = len(os.sched_getaffinity(0))
+    quota = _cgroup_cpus()
+    return max(1, min(allowed, math.floor(quota))) if quota else allowed
+
+
+def available_memory_bytes() -> int:
+    """Bytes of memory that a new process could take now, within the cgroup's limit."""
+    available = _meminfo_bytes("MemAvailable")
+    limit, used = _read_int(_CGROUP_MEMORY), _read_int(_CGROUP_MEMORY_USED)
+    if limit is None or used is None:
+        return available
+    return min(available, limit - used + _reclaimable_bytes())
+
+
+def resolve_device(device: str) -> str:
+    """`auto`, `cpu`, `cuda` or `cuda:N` made definite.
+
+    Raises:
+        UsageError: not a device, or one that torch does not see.
+    """
+    import torch
+
+    seen = torch.cuda.device_count()
+    if device == "auto":
+        return "cuda:0" if seen else "cpu"
+    if device == "cpu":
+        return device
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or not ((index.isascii() and index.isdigit()) or device == "cuda"):
+        raise UsageError(f"unknown device '{device}': it is one of auto, cpu, cuda, cuda:N")
+    if not seen:
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        raise UsageError(
+            f"--device {device}: torch {torch.__version__} ({built}) sees no NVIDIA GPU: "
+            f"check nvidia-smi, or use --device cpu"
+        )
+    number = int(index or 0)
+    if number >= seen:
+        raise UsageError(f"--device {device}: torch sees {seen} GPU(s), numbered from 0")
+    return f"cuda:{number}"
+
+
+def device_memory_bytes(device: str) -> int:
+    """Bytes that models may take on the device now.
+
+    A GPU is asked by a process of its own: the context that asking makes would otherwise sit on the device
+    for as long as the sweep lasts.
+    """
+    if not device.startswith("cuda"):
+        return available_memory_bytes()
+    ask = f"import torch; print(torch.cuda.mem_get_info({device!r})[0])"
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", ask],
+        env={**os.environ, **DEVICE_ORDER},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode:
+        last = answer.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise MeasuringError(f"--device {device} does not answer: {last[0]}")
+    return int(answer.stdout)
+
+
+def describe_host(device: str, allocator: str) -> Host:
+    """The manifest of this machine for measurements on `device`."""
+    import torch
+    import torchvision
+
+    facts: dict[str, object] = {}
+    if device.startswith("cuda"):
+        properties = torch.cuda.get_device_properties(device)
+        facts = {
+            "cuda": torch.version.cuda,
+            "cudnn": str(torch.backends.cudnn.version()),
+            "gpu_name": properties.name,
+            "gpu_memory_bytes": properties.total_memory,
+            "gpu_driver": _nvml_driver(),
+            "tf32_convolutions": bool(torch.backends.cudnn.allow_tf32),
+            "tf32_matrix_products": bool(torch.backends.cuda.matmul.allow_tf32),
+            "cudnn_benchmark": bool(torch.backends.cudnn.benchmark),
+        }
+    return Host(
+        system=f"{platform.system()} {platform.release()}",
+        cpu_model=_cpu_model(),
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        logical_cpus=os.cpu_count() or 1,
+        usable_cpus=usable_cpus(),
+        memory_bytes=_meminfo_bytes("MemTotal"),
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        torchvision=torchvision.__version__,
+        allocator=allocator,
+        openmp_wait_policy=os.environ.get("OMP_WAIT_POLICY"),
+        **facts,  # type: ignore[arg-type]
+    )
+
+
+def _nvml_driver() -> str | None:
+    """The driver's version by NVML; None where NVML cannot be reached."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _reclaimable_bytes() -> int:
+    """Page cache that the cgroup counts as used and the kernel gives up on demand."""
+    try:
+        lines = _CGROUP_MEMORY_STAT.read_text().splitlines()
+    except OSError:
+        return 0
+    fields = dict(line.split() for line in lines)
+    return sum(int(fields.get(name, 0)) for name in ("active_file", "inactive_file"))
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model"):
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _cgroup_cpus() -> float | None:
+    """The cgroup's CPU quota in CPUs, or None if there is no limit."""
+    try:
+        quota, period = _CGROUP_QUOTA.read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _meminfo_bytes(name: str) -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _read_int(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,85 @@
+"""Peak memory of one model: what its passes held at most, less what was held before it was built.
+
+CPU: the kernel's own high-water mark, reset before the pass (`clear_refs`) and read after it (`VmHWM`);
+polling misses short peaks, and `ru_maxrss` may be a parent's. CUDA: the allocator's peak. Both include the
+model's weights.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+_RESET_HIGH_WATER_MARK = "5"
+
+
+class PeakMeter(Protocol):
+    """Measures a peak against the level at the time it was made."""
+
+    def start(self) -> None:
+        """Forget earlier peaks."""
+
+    def peak_bytes(self) -> int:
+        """The highest level since `start`, less the level when the meter was made."""
+
+
+class CpuPeakMeter:
+    """Peak resident memory of this process.
+
+    Raises:
+        OSError: the kernel does not let the high-water mark be reset (some containers).
+    """
+
+    def __init__(self) -> None:
+        give_back_freed_memory()
+        self._baseline_bytes = _status_bytes("VmRSS")
+
+    def start(self) -> None:
+        """Forget earlier peaks."""
+        give_back_freed_memory()
+        _CLEAR_REFS.write_text(_RESET_HIGH_WATER_MARK)
+
+    def peak_bytes(self) -> int:
+        """The highest resident size since `start`, less that when the meter was made."""
+        return max(0, _status_bytes("VmHWM") - self._baseline_bytes)
+
+
+class CudaPeakMeter:
+    """Peak of torch's caching allocator on one device."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        self._baseline_bytes = torch.cuda.memory_allocated(device)
+
+    def start(self) -> None:
+        """Forget earlier peaks."""
+        torch.cuda.synchronize(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+
+    def peak_bytes(self) -> int:
+        """The most bytes allocated at once since `start`, less those when the meter was made."""
+        torch.cuda.synchronize(self._device)
+        return int(torch.cuda.max_memory_allocated(self._device)) - self._baseline_bytes
+
+
+def give_back_freed_memory() -> None:
+    """Return freed heap pages to the kernel, so that an earlier model's do not hide in a later one's peak."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if trim is not None:
+        trim(0)
+
+
+def _status_bytes(name: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"{_STATUS} has no {name}")

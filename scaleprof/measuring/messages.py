@@ -1,0 +1,77 @@
+"""What the scheduler and a worker say to each other, one JSON value a line.
+
+The worker does nothing unasked, so nothing runs beside a sample that the scheduler did not start.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from scaleprof.records import Host, ModelSpec, Status, Warmup, Workload
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One model under one workload; `number` is unique in a sweep."""
+
+    number: int
+    spec: ModelSpec
+    workload: Workload
+
+
+class Open(msgspec.Struct, frozen=True, tag=True):
+    """Set up the process: device, threads, references."""
+
+    device: str
+    threads: int
+    seed: int
+    allocator: str
+
+
+class Build(msgspec.Struct, frozen=True, tag=True):
+    """Build, prepare, check, measure the memory of, and warm up one model."""
+
+    job: Job
+
+
+class Visit(msgspec.Struct, frozen=True, tag=True):
+    """Time one model that has been built, between two timings of the references."""
+
+    job: int
+
+
+class Opened(msgspec.Struct, frozen=True, tag=True):
+    """The worker is ready."""
+
+    host: Host
+
+
+class Built(msgspec.Struct, frozen=True, tag=True):
+    """The model runs and is warm."""
+
+    build_s: float
+    cold_s: float
+    warmup: Warmup
+    peak_memory_bytes: int | None
+    peak_memory_missing: str | None
+    output_std: float
+
+
+class Visited(msgspec.Struct, frozen=True, tag=True):
+    """The samples of one visit, in seconds; references hold the times before and after it."""
+
+    samples_s: tuple[float, ...]
+    reference_network_s: tuple[float, ...]
+    matrix_product_s: tuple[float, ...]
+    gpu_samples_s: tuple[float, ...] | None
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The model failed; `fatal` when the worker cannot be used any more."""
+
+    status: Status
+    reason: str
+    fatal: bool
+
+
+Command = Open | Build | Visit
+Reply = Opened | Built | Visited | Refused

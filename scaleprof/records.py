@@ -1,0 +1,301 @@
+"""The values that travel through scaleprof: frozen, plain, checked when they are made.
+
+Nothing here computes; raw measurements are kept and statistics are derived from them elsewhere
+(`scaleprof.stats`). Base units throughout: seconds, bytes, counts. Missing is `None`, and the record
+says why; NaN and infinities are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+BASE_STRATEGY = "base"
+PUBLISHED_STRATEGY = "published"
+
+Phi = int | float
+Shape = dict[str, int | tuple[int, ...]]
+Status = Literal[
+    "ok", "unstable", "oom", "timeout", "killed", "failed", "unsupported", "unmatched", "skipped"
+]
+Stop = Literal["target_met", "budget_exhausted"]
+Device = str  # "cpu", "cuda" or "cuda:N"
+
+MEASURED_STATUSES: frozenset[Status] = frozenset({"ok", "unstable"})
+
+
+class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of the value types: immutable, and strict when read back."""
+
+
+def spec_id(model: str, strategy: str, phi: Phi | None, published: str | None = None) -> str:
+    """The name of a spec, `MODEL/STRATEGY/PHI`.
+
+    >>> spec_id("efficientnet_b0", "compound", 2.0), spec_id("efficientnet_b0", "published", None, "L2")
+    ('efficientnet_b0/compound/2', 'efficientnet_b0/published/L2')
+    """
+    value = published if phi is None else format(phi, ".10g")
+    return f"{model}/{strategy}/{value}"
+
+
+class ModelSpec(_Value, frozen=True):
+    """One model of a family: what was asked for, and the integers it became.
+
+    `depth`, `width` and `resolution` are factors against the base; `input_size` is the side in
+    `input_unit`; `shape` holds the family's integers. `also` names the specs that coincide with this one.
+    """
+
+    model: str
+    strategy: str
+    phi: Phi | None
+    depth: float
+    width: float
+    resolution: float
+    input_size: int
+    shape: Shape
+    input_unit: Literal["px", "tokens"] = "px"
+    published: str | None = None
+    also: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_finite("factors", (self.depth, self.width, self.resolution, self.phi or 0))
+        if min(self.depth, self.width, self.resolution) <= 0:
+            raise ValueError(f"factors must be above zero: {self.depth}, {self.width}, {self.resolution}")
+        if self.input_size < 1:
+            raise ValueError(f"input_size must be at least 1: {self.input_size}")
+        if self.phi is None and self.published is None:
+            raise ValueError("a spec without phi needs the name of its published row")
+
+    @property
+    def spec_id(self) -> str:
+        """`MODEL/STRATEGY/PHI`, unique in a run for one workload."""
+        return spec_id(self.model, self.strategy, self.phi, self.published)
+
+    @property
+    def requested_growth(self) -> float:
+        """MAC growth against the base that the factors ask for: `depth · width² · resolution²`."""
+        return self.depth * self.width**2 * self.resolution**2
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes two specs the same network: the family and its integers."""
+        integers = tuple(
+            (key, tuple(value) if isinstance(value, (list, tuple)) else value)
+            for key, value in sorted(self.shape.items())
+        )
+        return (self.model, self.input_size, self.input_unit, integers)
+
+
+class Workload(_Value, frozen=True):
+    """How a model is run: everything that a latency is meaningless without."""
+
+    device: Device
+    batch_size: int = 1
+    threads: int = 1
+    dtype: Literal["fp32"] = "fp32"
+    mode: Literal["infer"] = "infer"
+    runtime: Literal["eager"] = "eager"
+    memory_format: Literal["contiguous"] = "contiguous"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.threads < 1:
+            raise ValueError(f"batch_size and threads must be at least 1: {self.batch_size}, {self.threads}")
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether this runs on an NVIDIA GPU."""
+        return self.device.startswith("cuda")
+
+
+class OperatorCost(_Value, frozen=True):
+    """What one operator contributes to a forward pass, summed over its calls."""
+
+    operator: str
+    calls: int
+    macs: int
+    activations: int
+
+
+class UncountedOperator(_Value, frozen=True):
+    """An operator that was seen, does arithmetic, and has no formula."""
+
+    operator: str
+    calls: int
+    output_elements: int
+
+
+class Cost(_Value, frozen=True):
+    """What a model costs before it runs, for one sample.
+
+    `macs`: multiply-adds. `activations`: output elements of convolutions, matrix products and linear
+    layers. `peak_activation_bytes`: estimate, the most bytes alive at once besides the weights, input
+    included.
+    """
+
+    macs: int
+    params: int
+    activations: int
+    weight_bytes: int
+    peak_activation_bytes: int
+    operators: tuple[OperatorCost, ...] = ()
+    uncounted: tuple[UncountedOperator, ...] = ()
+
+
+class Visit(_Value, frozen=True):
+    """The samples of one model in one round, and the references timed right before and after it.
+
+    All in seconds, in the order in which they were taken. `gpu_samples_s` are the device-side times of
+    the same kind of call (CUDA only; None where a sample could not be verified).
+    """
+
+    round: int
+    samples_s: tuple[float, ...]
+    reference_network_s: tuple[float, ...]
+    matrix_product_s: tuple[float, ...]
+    gpu_samples_s: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("samples_s", "reference_network_s", "matrix_product_s"):
+            values: tuple[float, ...] = getattr(self, name)
+            _require_finite(name, values)
+            if not values or min(values) <= 0:
+                raise ValueError(f"{name} must hold times above zero: {values}")
+        _require_finite("gpu_samples_s", self.gpu_samples_s or ())
+
+
+class Warmup(_Value, frozen=True):
+    """How a model was warmed up: passes, seconds, and whether its time had settled by then."""
+
+    passes: int
+    seconds: float
+    stationary: bool
+
+
+class Launch(_Value, frozen=True):
+    """One model's part of one fresh worker process."""
+
+    launch: int
+    complete: bool
+    build_s: float
+    cold_s: float
+    warmup: Warmup
+    peak_memory_bytes: int | None
+    peak_memory_missing: str | None
+    output_std: float
+    visits: tuple[Visit, ...]
+
+    def __post_init__(self) -> None:
+        _require_finite("launch", (self.build_s, self.cold_s, self.warmup.seconds, self.output_std))
+        if self.peak_memory_bytes is None and not self.peak_memory_missing:
+            raise ValueError("a missing peak_memory_bytes needs its reason")
+
+
+class Host(_Value, frozen=True):
+    """The machine and the software that a run was made with."""
+
+    system: str
+    cpu_model: str
+    cpu_capability: str
+    logical_cpus: int
+    usable_cpus: int
+    memory_bytes: int
+    python: str
+    torch: str
+    torchvision: str
+    allocator: str
+    openmp_wait_policy: str | None = None
+    cuda: str | None = None
+    cudnn: str | None = None
+    gpu_name: str | None = None
+    gpu_driver: str | None = None
+    gpu_memory_bytes: int | None = None
+    tf32_convolutions: bool | None = None
+    tf32_matrix_products: bool | None = None
+    cudnn_benchmark: bool | None = None
+
+    def stable_part(self) -> dict[str, object]:
+        """The facts that must be equal for two measurements to belong to one run."""
+        names = (
+            *("cpu_model", "cpu_capability", "usable_cpus", "torch", "allocator", "gpu_name", "gpu_driver"),
+            "openmp_wait_policy",
+            *("tf32_convolutions", "tf32_matrix_products", "cudnn_benchmark"),
+        )
+        return {name: getattr(self, name) for name in names}
+
+
+class Plan(_Value, frozen=True):
+    """How much measuring is enough: launches × rounds × samples, and when to stop early."""
+
+    preset: str
+    launches: int
+    min_rounds: int
+    max_rounds: int
+    target_ci: float
+    max_time_s: float | None = None
+    timeout_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.launches < 1 or not 1 <= self.min_rounds <= self.max_rounds:
+            raise ValueError(f"not a plan: {self.launches} launches of {self.min_rounds}..{self.max_rounds}")
+
+
+class RunHeader(_Value, frozen=True, tag_field="kind", tag="run"):
+    """The first line of a run file."""
+
+    scaleprof: str
+    command: tuple[str, ...]
+    started_at: str
+    host: Host
+    protocol: int
+    seed: int
+    plan: Plan
+    schema: int = SCHEMA_VERSION
+
+
+class Record(_Value, frozen=True, tag_field="kind", tag="record"):
+    """One spec × workload: what it costs, what was measured, and how it ended.
+
+    A record is whole: a later line for the same spec and workload replaces an earlier one.
+    """
+
+    spec: ModelSpec
+    workload: Workload
+    cost: Cost | None
+    achieved_growth: float | None
+    status: Status
+    reason: str | None
+    finished_at: str
+    launches: tuple[Launch, ...] = ()
+    stop: Stop | None = None
+
+    def __post_init__(self) -> None:
+        if (self.status == "ok") != (self.reason is None):
+            raise ValueError(f"reason is null for status ok, and only then: {self.status}, {self.reason!r}")
+        _require_finite("achieved_growth", (self.achieved_growth or 0.0,))
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What a resumed run recognises it by: the network's integers and the workload."""
+        return (*self.spec.identity, self.workload)
+
+    @property
+    def measured(self) -> bool:
+        """Whether it carries samples that may be shown as numbers."""
+        return self.status in MEASURED_STATUSES and any(launch.visits for launch in self.launches)
+
+
+class RunLog(_Value, frozen=True):
+    """What a run file holds: its header, and the last record of each spec × workload in file order."""
+
+    header: RunHeader
+    records: tuple[Record, ...]
+
+
+def _require_finite(name: str, values: Iterable[float]) -> None:
+    for value in values:
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be finite: {value}")

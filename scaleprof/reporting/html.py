@@ -1,0 +1,127 @@
+"""The report as one HTML file that opens offline, for ever: no request leaves it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from scaleprof.reporting.lines import strategy_lines
+from scaleprof.reporting.metrics import METRICS, Metric
+from scaleprof.reporting.rows import MeasuredRow
+from scaleprof.reporting.tables import latency_text, memory_text
+from scaleprof.reporting.view import RunView
+
+# Okabe–Ito blue, vermillion, green and purple, then colours that keep 3:1 contrast on both backgrounds.
+# Never alone: each line has its own symbol and dash too.
+_STYLES = (
+    ("#0072B2", "circle", "solid"),
+    ("#D55E00", "square", "dash"),
+    ("#009E73", "diamond", "dot"),
+    ("#CC79A7", "triangle-up", "dashdot"),
+    ("#B8860B", "cross", "longdash"),
+    ("#7A6FD0", "x", "longdashdot"),
+    ("#C0392B", "pentagon", "solid"),
+    ("#4F8A8B", "hexagon", "dash"),
+)
+
+
+def render(views: Sequence[RunView], *, version: str) -> str:
+    """The page for these runs, each in a section of its own."""
+    environment = Environment(
+        loader=PackageLoader("scaleprof.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        metrics=METRICS, latency_text=latency_text, memory_text=memory_text, sort_value=_sort_value
+    )
+    scripts = [get_plotlyjs(), _asset("report.js")]
+    return environment.get_template("report.html.j2").render(
+        views=views,
+        data=_page_data(views),
+        version=version,
+        css=Markup(_asset("report.css")),
+        scripts=[Markup(_inline_script(script)) for script in scripts],
+        policy=_policy([_inline_script(script) for script in scripts]),
+        styles={view.key: _line_styles(view) for view in views},
+    )
+
+
+def _page_data(views: Sequence[RunView]) -> list[dict[str, object]]:
+    """What the page's script draws from: rows as other programs read them, and decisions already taken."""
+    return [
+        {
+            "key": view.key,
+            "rows": msgspec.to_builtins(view.rows),
+            "lines": _line_styles(view),
+            "axes": [_axis(metric) for metric in METRICS.values()],
+            "fronts": msgspec.to_builtins(view.fronts),
+            "first": msgspec.to_builtins(view.first),
+            "curves": msgspec.to_builtins(view.curves),
+        }
+        for view in views
+    ]
+
+
+def _axis(metric: Metric) -> dict[str, str]:
+    return {
+        "name": metric.name,
+        "label": metric.label,
+        "quality_label": metric.quality_label,
+        "kind": metric.kind,
+    }
+
+
+def _line_styles(view: RunView) -> list[dict[str, object]]:
+    measured = [row for row in view.rows if row.status in ("ok", "unstable")]
+    lines = strategy_lines(measured)
+    position = {id(row): index for index, row in enumerate(view.rows)}
+    return [
+        {
+            "name": name,
+            "colour": _STYLES[index % len(_STYLES)][0],
+            "symbol": _STYLES[index % len(_STYLES)][1],
+            "dash": _STYLES[index % len(_STYLES)][2],
+            "rows": [position[id(row)] for row in line],
+        }
+        for index, (name, line) in enumerate(lines.items())
+    ]
+
+
+def _sort_value(row: MeasuredRow, name: str) -> object:
+    value = getattr(row, name)
+    return "" if value is None else value
+
+
+def _asset(name: str) -> str:
+    return (files("scaleprof.reporting") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _inline_script(source: str) -> str:
+    """The source as an element's text: an end tag inside it would end the element."""
+    return source.replace("</script", "<\\/script")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """A content-security policy under which only these scripts run and nothing is fetched.
+
+    Styles are inline because plotly sets them so; images are data or blobs for its picture download.
+    """
+    hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        f"img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,130 @@
+"""Rows as CSV, Markdown and terminal tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+import msgspec
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from scaleprof.reporting.metrics import METRICS
+from scaleprof.reporting.rows import CostRow, MeasuredRow, Row
+from scaleprof.units import MIB, three_digits
+
+_WIDE = 120
+_LEFT_OUT_WHEN_NARROW = ("input", "activations")
+_ACCENTS = {"ok": "green", "unstable": "yellow"}
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """One line a row, the contract's fields as columns; nested values as JSON, missing ones empty."""
+    buffer = io.StringIO()
+    names = list((type(rows[0]) if rows else CostRow).__struct_fields__)
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_csv_cell(getattr(row, name)) for name in names])
+    return buffer.getvalue()
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table for a pull request; `|` in names is escaped."""
+    header, *body = _cells(rows)
+    lines = [_markdown_line(header), _markdown_line([":--", *["--:"] * (len(header) - 2), ":--"])]
+    return "\n".join([*lines, *map(_markdown_line, body)]) + "\n"
+
+
+def to_terminal(rows: Sequence[Row], *, width: int | None = None) -> Group:
+    """A rich table of the same cells, and below it the reason of each row that is not `ok`.
+
+    On a terminal of less than `_WIDE` columns, what the model's name and factors imply is left out, and the
+    name of a single family moves to the title.
+    """
+    narrow = width is not None and width < _WIDE
+    header, *body = _cells(rows, ranges=not narrow)
+    shown = [i for i, title in enumerate(header) if not (narrow and title in _LEFT_OUT_WHEN_NARROW)]
+    families = {row.model for row in rows}
+    prefix = f"{next(iter(families))}/" if narrow and len(families) == 1 else ""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index in shown:
+        is_text = index in (0, len(header) - 1)
+        table.add_column(header[index], justify="left" if is_text else "right", overflow="fold")
+    for row, cells in zip(rows, body, strict=True):
+        status = f"[{_ACCENTS.get(row.status, 'red')}]{row.status}[/]"
+        texts = _escaped([cells[0].removeprefix(prefix), *cells[1:-1]])
+        table.add_row(*([*texts, status][index] for index in shown))
+    title = [Text(prefix.rstrip("/"))] if prefix else []
+    reasons = [Text(f"{row.spec_id} {row.status}: {row.reason}") for row in rows if row.reason]
+    return Group(*title, table, *reasons)
+
+
+def latency_text(row: MeasuredRow) -> str:
+    """Latency with its interval, or a dash."""
+    if row.latency_ms is None:
+        return "–"
+    text = METRICS["latency_ms"].text(row.latency_ms)
+    if row.latency_ci_low_ms is None or row.latency_ci_high_ms is None:
+        return f"{text} [?]"
+    return f"{text} [{three_digits(row.latency_ci_low_ms)}–{three_digits(row.latency_ci_high_ms)}]"
+
+
+def memory_text(row: MeasuredRow) -> str:
+    """Peak memory with its range over launches, or a dash."""
+    text = METRICS["peak_memory_bytes"].text(row.peak_memory_bytes)
+    low, high = row.peak_memory_min_bytes, row.peak_memory_max_bytes
+    if low is None or high is None or row.launches < 2:
+        return text
+    return f"{text} [{three_digits(low / MIB)}–{three_digits(high / MIB)}]"
+
+
+def _cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
+    """Header and body, as text; the first column names the model, the last says how it went.
+
+    `ranges`: whether memory stands with its range.
+    """
+    measured = any(isinstance(row, MeasuredRow) for row in rows)
+    batches = {row.batch_size for row in rows if isinstance(row, MeasuredRow)}
+    accurate = any(row.accuracy is not None for row in rows)
+    header = ["model", "input", "growth", "MACs", "params", "activations"]
+    header += ["batch"] * (len(batches) > 1) + [
+        "latency [95 %]",
+        "memory [range]" if ranges else "memory",
+    ] * measured
+    header += ["top-1"] * accurate + ["status"]
+    several = len(batches) > 1
+    return [header, *(_row_cells(row, batch=several, accurate=accurate, ranges=ranges) for row in rows)]
+
+
+def _row_cells(row: Row, *, batch: bool, accurate: bool, ranges: bool) -> list[str]:
+    cells = [
+        row.spec_id,
+        f"{row.input_size} {row.input_unit}",
+        "–" if row.achieved_growth is None else f"{row.achieved_growth:.2f}×",
+        METRICS["macs"].text(row.macs),
+        METRICS["params"].text(row.params),
+        METRICS["activations"].text(row.activations),
+    ]
+    if isinstance(row, MeasuredRow):
+        memory = memory_text(row) if ranges else METRICS["peak_memory_bytes"].text(row.peak_memory_bytes)
+        cells += [str(row.batch_size)] * batch + [latency_text(row), memory]
+    cells += [METRICS["accuracy"].text(row.accuracy)] * accurate
+    return [*cells, row.status if row.reason is None else f"{row.status}: {row.reason}"]
+
+
+def _csv_cell(value: object) -> object:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _escaped(cells: Sequence[str]) -> list[str]:
+    """Text that rich must not read as markup."""
+    return [cell.replace("[", "\\[") for cell in cells]

@@ -1,0 +1,1 @@
+"""Which models: strategies, rounding and published tables turned into distinct specs. Pure; no torch."""

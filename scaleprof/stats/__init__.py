@@ -1,0 +1,1 @@
+"""Statistics derived from raw samples: intervals, latency summaries, fronts. Pure; no torch."""

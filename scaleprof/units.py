@@ -1,0 +1,123 @@
+"""Numbers for people, and people's numbers read back: the only place that scales by powers of ten.
+
+Inside scaleprof every quantity is in base units (seconds, bytes, joules, plain counts); this module
+turns them into short text and parses what people type (`10m`, `2GiB`, `2%`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from scaleprof.errors import UsageError
+
+MS_PER_S = 1e3
+MIB = 2**20
+
+_COUNT_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_BYTE_STEPS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+_LONGEST_S = 30 * 24 * 3600.0
+_DURATION_UNITS_S = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def format_count(value: float) -> str:
+    """A count with three significant digits and a decimal prefix.
+
+    >>> format_count(385_825_092), format_count(999), format_count(6_748_036)
+    ('386 M', '999', '6.75 M')
+    """
+    for factor, prefix in _COUNT_STEPS:
+        if abs(value) >= factor * 0.9995:
+            return f"{three_digits(value / factor)} {prefix}"
+    return three_digits(value)
+
+
+def format_bytes(value: float) -> str:
+    """A size with a binary prefix.
+
+    >>> format_bytes(21_154_192), format_bytes(512)
+    ('20.2 MiB', '512 B')
+    """
+    for factor, prefix in _BYTE_STEPS:
+        if abs(value) >= factor:
+            return f"{three_digits(value / factor)} {prefix}"
+    return f"{value:.0f} B"
+
+
+def format_ms(value_s: float) -> str:
+    """A latency in milliseconds with three significant digits.
+
+    >>> format_ms(0.0148213), format_ms(1.2)
+    ('14.8 ms', '1200 ms')
+    """
+    return f"{three_digits(value_s * MS_PER_S)} ms"
+
+
+def format_duration(value_s: float) -> str:
+    """A waiting time, coarse on purpose.
+
+    >>> format_duration(8.2), format_duration(125), format_duration(7300)
+    ('8 s', '2 min 5 s', '2 h 1 min')
+    """
+    seconds = round(value_s)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def plural(count: int, one: str, several: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "launch", "launches"), plural(3, "launch", "launches")
+    ('1 launch', '3 launches')
+    """
+    return f"{count} {one if count == 1 else several}"
+
+
+def parse_duration_s(text: str, *, option: str) -> float:
+    """Seconds from `90`, `90s`, `10m` or `1.5h`.
+
+    >>> parse_duration_s("10m", option="--timeout")
+    600.0
+
+    Raises:
+        UsageError: not a positive duration.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text)
+    seconds = float(match[1]) * _DURATION_UNITS_S.get(match[2], 0.0) if match else 0.0
+    if not 0 < seconds <= _LONGEST_S:
+        raise UsageError(
+            f"{option} {text} is not a duration above zero, 30 days at most: write 90s, 10m or 1.5h"
+        )
+    return seconds
+
+
+def parse_fraction(text: str, *, option: str) -> float:
+    """A fraction from `2%` or `0.02`.
+
+    >>> parse_fraction("2%", option="--target-ci")
+    0.02
+
+    Raises:
+        UsageError: not a number between 0 and 100 %, ends excluded.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
+    value = float(match[1]) / (100.0 if match[2] else 1.0) if match else 0.0
+    if not 0.0 < value < 1.0:
+        raise UsageError(f"{option} {text} is not a share between 0 and 100 %: write it as 2% or 0.02")
+    return value
+
+
+def three_digits(value: float) -> str:
+    """A number with three significant digits, trailing zeros kept: they are part of what is known.
+
+    >>> [three_digits(x) for x in (0.0123, 1.2, 24.0, 386.4, 12345)]
+    ['0.0123', '1.20', '24.0', '386', '12345']
+    """
+    magnitude = abs(value)
+    if magnitude >= 99.95 or magnitude == 0:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if magnitude >= 9.995 else f"{value:.3g}" if magnitude < 0.9995 else f"{value:.2f}"

@@ -1,0 +1,85 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+Scaleprof = Callable[..., subprocess.CompletedProcess[str]]
+
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture
+def scaleprof(tmp_path: Path) -> Scaleprof:
+    """Runs the command line in a folder of its own, as a person would."""
+
+    def run(*arguments: str, check: int | None = None) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "scaleprof", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            env=clean_environment(),
+            check=False,
+        )
+        if check is not None:
+            assert done.returncode == check, (done.returncode, done.stdout, done.stderr)
+        return done
+
+    return run
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without settings of this tool."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SCALEPROF_")}
+
+
+@pytest.fixture(scope="session")
+def measured_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real sweep of the default 13 models on this CPU: a folder with profiles/b0.jsonl, reports/b0.html."""
+    folder = tmp_path_factory.mktemp("sweep")
+    arguments = ["sweep", "--phi", "0..3", "--device", "cpu", "--preset", "quick", "-o", "profiles/b0.jsonl"]
+    subprocess.run(
+        [sys.executable, "-m", "scaleprof", *arguments],
+        cwd=folder,
+        check=True,
+        env=clean_environment(),
+        timeout=900,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium that talks to nobody."""
+    path = find_chromium()
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI installs Chromium, but none was found")
+        pytest.skip("needs Chromium: install it, or name it in SCALEPROF_CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+def find_chromium(names: Sequence[str] = ("chromium", "chromium-browser", "google-chrome")) -> str | None:
+    """The browser named by SCALEPROF_CHROMIUM, or the first one on the path."""
+    return os.environ.get("SCALEPROF_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)

@@ -1,0 +1,86 @@
+"""The documentation is true: commands exist, examples run, generated pages are current."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import scaleprof as sp
+from scaleprof.cli import cli
+from scaleprof.errors import ExitCode
+from scaleprof.reporting.tables import latency_text
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def shell_commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [
+        part.strip() for line in lines for part in line.split("&&") if part.strip().startswith("scaleprof ")
+    ]
+
+
+@pytest.mark.parametrize("command", shell_commands())
+def test_every_command_of_the_readme_parses(command: str) -> None:
+    _, name, *arguments = shlex.split(command)
+    verb = cli.commands[name]
+    context = verb.make_context(name, arguments, resilient_parsing=False)
+    assert isinstance(context, click.Context)
+
+
+def test_the_readme_has_its_two_lines_on_top() -> None:
+    first, second = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)[0].splitlines()
+    assert first.split("#")[0].strip() == "pip install . && scaleprof sweep --phi 0..3"
+    assert second.split("#")[0].strip() == 'pip install ".[dev]" && pytest'
+
+
+def test_every_name_of_the_python_example_exists() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names = {
+        node.attr
+        for node in ast.walk(ast.parse(example))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sp"
+    }
+    assert names == {"sweep", "report", "count", "load"}
+    assert all(callable(getattr(sp, name)) for name in names)
+    assert {"to_frame", "front"} <= set(dir(sp.Run))
+
+
+def test_what_the_readme_prints_is_the_run_that_is_kept() -> None:
+    rows = sp.load(ROOT / "profiles" / "efficientnet_b0-cpu.jsonl").rows
+    assert len(rows) == 13
+    for row in rows:
+        (line,) = [
+            line for line in README.splitlines() if line.startswith(row.spec_id + " ") and " px " in line
+        ]
+        assert latency_text(row) in line
+        assert line.split()[-1] == row.status
+
+
+def test_the_kept_report_is_of_the_kept_run() -> None:
+    page = (ROOT / "reports" / "efficientnet_b0-cpu.html").read_text(encoding="utf-8")
+    for row in sp.load(ROOT / "profiles" / "efficientnet_b0-cpu.jsonl").rows:
+        assert f'data-metric="latency_ms" data-value="{row.latency_ms}"' in page
+
+
+def test_the_exit_codes_of_the_readme_are_those_of_the_program() -> None:
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)}
+    assert codes == {code for code in ExitCode if code not in (ExitCode.REGRESSION, ExitCode.INCONCLUSIVE)}
+
+
+def test_the_command_line_reference_is_current() -> None:
+    subprocess.run([sys.executable, str(ROOT / "docs" / "generate.py"), "--check"], check=True)
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    notes = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    assert [int(name[:4]) for name in notes] == list(range(1, len(notes) + 1))

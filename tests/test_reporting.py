@@ -1,0 +1,293 @@
+"""Rows, views and tables; the page itself is tested in a browser (test_page.py)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from builders import family_log, make_header, make_launch, make_log, make_record, make_spec
+from rich.console import Console
+
+import scaleprof as sp
+from scaleprof.app.reporting import render
+from scaleprof.errors import NothingToShowError, UsageError
+from scaleprof.records import Workload
+from scaleprof.reporting.metrics import METRICS
+from scaleprof.reporting.rows import CostRow, MeasuredRow, cost_row, measured_row, to_json
+from scaleprof.reporting.tables import to_csv, to_markdown, to_terminal
+from scaleprof.reporting.view import view_runs
+from scaleprof.store import RunWriter
+
+COST_FIELDS = {
+    *("spec_id", "model", "strategy", "phi", "also", "depth", "width", "resolution", "input_size", "shape"),
+    *("requested_growth", "achieved_growth", "macs", "params", "activations", "weight_bytes"),
+    *("peak_activation_bytes", "uncounted", "status", "reason", "warnings"),
+}
+MEASURED_FIELDS = {
+    *("device", "dtype", "batch_size", "threads", "mode", "runtime", "memory_format"),
+    *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p95_ms", "cold_ms", "compile_s"),
+    *("relative_latency", "throughput_per_s", "peak_memory_bytes", "energy_j", "energy_net_j"),
+    *("gpu_ms", "graph_ms", "launch_bound_ratio", "launches", "rounds", "samples", "stop", "nulls"),
+}
+
+
+def row_of(record: object = None) -> MeasuredRow:
+    return measured_row(record or make_record(), make_header())  # type: ignore[arg-type]
+
+
+def test_rows_have_every_field_that_other_programs_read() -> None:
+    cost, measured = (json.loads(to_json([row]))[0] for row in (cost_row(make_record()), row_of()))
+    assert set(cost) >= COST_FIELDS
+    assert set(measured) >= COST_FIELDS | MEASURED_FIELDS
+
+
+def test_latency_is_in_milliseconds_with_its_interval() -> None:
+    row = row_of()
+    assert row.latency_ms == pytest.approx(10.1)
+    assert row.latency_ci_low_ms is not None
+    assert row.latency_ci_high_ms is not None
+    assert row.latency_ci_low_ms < 10.1 < row.latency_ci_high_ms
+    assert row.relative_latency == pytest.approx(10.1)
+    assert row.peak_memory_bytes == 50_000_000
+    assert row.cold_ms == 50
+
+
+def test_every_null_measurement_has_its_reason() -> None:
+    for record in (
+        make_record(),
+        make_record(status="oom", reason="memory ran out"),
+        make_record(launches=1),
+    ):
+        row = row_of(record)
+        measurements = MEASURED_FIELDS - {"stop", "launches", "rounds", "samples", "nulls", "device"}
+        nulls = {name for name in measurements if getattr(row, name) is None}
+        assert nulls == {name for name in row.nulls if name in measurements}
+        assert all(row.nulls.values())
+
+
+def test_a_failed_row_has_no_number_and_its_reason() -> None:
+    row = row_of(make_record(status="killed", reason="the worker was ended by SIGKILL"))
+    assert (row.status, row.reason) == ("killed", "the worker was ended by SIGKILL")
+    assert (row.latency_ms, row.peak_memory_bytes, row.samples) == (None, None, 0)
+    assert row.nulls["latency_ms"] == "killed: the worker was ended by SIGKILL"
+    assert row.macs == 400_000_000
+
+
+def test_a_single_launch_is_marked() -> None:
+    assert [warning.code for warning in row_of(make_record(launches=1)).warnings] == ["single_launch"]
+    assert row_of(make_record(launches=3)).warnings == ()
+
+
+def test_launches_that_disagree_by_a_factor_are_unstable_with_the_reason() -> None:
+    launches = tuple(make_launch(0.01 * 1.5**n, launch=n) for n in range(3))
+    row = row_of(msgspec.structs.replace(make_record(), launches=launches))
+    assert row.status == "unstable"
+    assert row.reason is not None
+    assert "span factors of" in row.reason
+
+
+def test_a_memory_that_could_not_be_read_is_null_with_the_workers_reason() -> None:
+    record = msgspec.structs.replace(make_record(), launches=(make_launch(peak_memory_bytes=None),))
+    assert row_of(record).nulls["peak_memory_bytes"] == "no high-water mark here"
+
+
+def test_published_accuracies_come_with_their_recipe_and_only_where_they_were_read() -> None:
+    by_name = {
+        name: row_of(make_record(make_spec("published", phi, published=name)))
+        for name, phi in (("B3", 3), ("B8", 8), ("L2", None))
+    }
+    assert by_name["B3"].accuracy == 81.1
+    assert by_name["B3"].accuracy_recipe is not None
+    assert "Tan & Le 2019" in by_name["B3"].accuracy_recipe
+    assert (by_name["B8"].accuracy, by_name["L2"].accuracy) == (None, None)
+
+
+def test_a_base_that_is_a_published_row_carries_its_accuracy() -> None:
+    base = make_spec("base", 0, also=("efficientnet_b0/published/0",))
+    assert row_of(make_record(base)).accuracy == 76.3
+    assert row_of(make_record(make_spec("base", 0))).accuracy is None
+
+
+def test_csv_has_a_line_a_row_and_empty_cells_for_what_is_missing() -> None:
+    rows = [row_of(), row_of(make_record(status="oom", reason="memory, and more"))]
+    first, second = csv.DictReader(io.StringIO(to_csv(rows)))
+    assert first["spec_id"] == "efficientnet_b0/compound/1"
+    assert float(first["latency_ms"]) == pytest.approx(10.1)
+    assert json.loads(first["shape"])["stem_channels"] == 32
+    assert (second["latency_ms"], second["reason"]) == ("", "memory, and more")
+
+
+def test_markdown_keeps_hostile_names_in_their_cells() -> None:
+    spec = make_spec(model="a|b\n<img>")
+    table = to_markdown([row_of(make_record(spec))]).splitlines()
+    assert len(table) == 3
+    assert table[2].startswith("| a\\|b <img>/compound/1 |")
+
+
+def test_the_terminal_table_shows_brackets_and_names_as_they_are() -> None:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(to_terminal([row_of(make_record(make_spec(model="[red]m[/red]")))]))
+    text = console.export_text()
+    assert "[red]m[/red]/compound/1" in text
+    assert "10.1 ms [9.85–10.4]" in text
+
+
+def test_a_narrow_terminal_still_holds_a_model_a_line() -> None:
+    rows = view_runs([family_log()])[0].rows
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(to_terminal(rows, width=80))
+    lines = console.export_text().splitlines()
+    assert lines[0] == "efficientnet_b0"
+    assert len(lines) == 2 + len(rows)
+    assert lines[3].startswith("compound/1 ")
+
+
+def test_fronts_are_there_for_every_pair_of_axes_but_a_quantity_against_itself() -> None:
+    (view,) = view_runs([family_log()])
+    pairs = {(front.x, front.y) for front in view.fronts}
+    assert ("latency_ms", "macs") in pairs
+    assert ("macs", "params") in pairs
+    assert ("macs", "macs") not in pairs
+    assert view.first is not None
+    assert (view.first.x, view.first.y) == ("latency_ms", "macs")
+
+
+def test_the_front_holds_the_faster_strategy_and_the_shared_base() -> None:
+    (view,) = view_runs([family_log()])
+    assert view.first is not None
+    assert [name.split("/", 1)[1] for name in view.first.spec_ids] == [
+        "base/0",
+        "compound/1",
+        "compound/2",
+        "compound/3",
+    ]
+    assert "from the cheapest up: base, compound 1, compound 2, compound 3" in view.first.words
+
+
+def test_the_verdict_names_the_faster_strategy_at_equal_macs_with_a_ratio() -> None:
+    (view,) = view_runs([family_log()])
+    sentence, doubts = view.verdict
+    assert sentence.startswith("At 3.20 G MACs, compound is the fastest way to scale efficientnet_b0: ")
+    assert "Width takes 1.2" in sentence
+    assert "Accuracy is not part of it" in doubts
+
+
+def test_shrinking_strategies_are_compared_where_they_differ() -> None:
+    log = family_log(range(-3, 0))
+    (view,) = view_runs([log])
+    assert view.verdict[0].startswith("At 50.0 M MACs, compound is the fastest")
+
+
+def test_axes_that_cannot_be_drawn_are_refused_and_not_ignored() -> None:
+    (view,) = view_runs([family_log()], x=METRICS["macs"])
+    assert view.first is not None
+    assert (view.first.x, view.first.y) == ("macs", "params")
+    with pytest.raises(UsageError, match="--x macs and --y macs: no chart of these"):
+        view_runs([family_log()], x=METRICS["macs"], y=METRICS["macs"])
+    with pytest.raises(UsageError, match="--x gpu_ms: no chart of these"):
+        view_runs([family_log()], x=METRICS["gpu_ms"])
+
+
+def test_the_noise_of_the_machine_is_told() -> None:
+    (view,) = view_runs([family_log()])
+    assert next(fact.value for fact in view.trust if fact.label == "Machine") == "quiet (p90/p10 1.00)"
+
+
+def test_strategies_that_cannot_be_told_apart_are_undecided() -> None:
+    log = family_log()
+    same = [msgspec.structs.replace(r, launches=log.records[3].launches) for r in log.records[3::3]]
+    twins = msgspec.structs.replace(log, records=(*log.records[:3], same[0], *log.records[4:6], same[1]))
+    (view,) = view_runs([twins])
+    assert "undecided which" in view.verdict[0]
+
+
+def test_accuracy_is_the_first_axis_only_if_every_model_has_one() -> None:
+    records = [
+        make_record(
+            make_spec("published", n, published=f"B{n}", channels=8 * n + 8), latency_s=0.01 * (n + 1)
+        )
+        for n in range(3)
+    ]
+    (view,) = view_runs([make_log(*records)])
+    assert view.first is not None
+    assert view.first.y == "accuracy"
+    (mixed,) = view_runs([make_log(*records, make_record())])
+    assert mixed.first is not None
+    assert mixed.first.y == "macs"
+
+
+def test_workloads_are_never_on_one_axis() -> None:
+    one, many = make_record(), make_record(workload=Workload("cpu", batch_size=32, threads=2))
+    views = view_runs([make_log(one, many)])
+    assert [len(view.rows) for view in views] == [1, 1]
+    assert [view.title.rsplit(" ", 1)[1] for view in views] == ["1", "32"]
+
+
+def test_failures_are_counted_and_listed() -> None:
+    (view,) = view_runs(
+        [make_log(make_record(), make_record(make_spec("width", 2, channels=64), status="oom", reason="r"))]
+    )
+    failed = next(fact for fact in view.trust if fact.label == "Failed")
+    assert (failed.value, failed.alarming) == ("1", True)
+    assert [row.reason for row in view.failed] == ["r"]
+
+
+def test_a_run_with_failures_only_still_has_a_view() -> None:
+    (view,) = view_runs([make_log(make_record(status="timeout", reason="no answer"))])
+    assert (view.first, view.fronts, view.curves) == (None, (), ())
+
+
+def test_a_run_answers_from_python(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    log = family_log()
+    with RunWriter.create(path, log.header) as writer:
+        writer.append(log.records)
+    run = sp.load(path)
+    frame = run.to_frame()
+    assert len(run) == len(frame) == 7
+    assert list(run.front(x="latency_ms", y="macs")["strategy"]) == [
+        "base",
+        "compound",
+        "compound",
+        "compound",
+    ]
+    with pytest.raises(
+        UsageError, match="x latency is not a metric for this axis: did you mean 'latency_ms'"
+    ):
+        run.front(x="latency")
+    assert render(run, format="csv").startswith("spec_id,")
+    assert sp.report(run, tmp_path / "page.html") == tmp_path / "page.html"
+
+
+@pytest.mark.parametrize("format", ["html", "json", "csv", "markdown"])
+def test_a_report_replaces_its_own_kind_and_nothing_else(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "report"
+    run = sp.Run(family_log())
+    for _ in range(2):
+        sp.report(run, path, format=format)  # type: ignore[arg-type]
+    path.write_text("<!doctype html><p>my page")
+    with pytest.raises(UsageError, match="it is left alone"):
+        sp.report(run, path, format=format)  # type: ignore[arg-type]
+    assert path.read_text() == "<!doctype html><p>my page"
+
+
+def test_a_run_without_rows_has_nothing_to_show(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    RunWriter.create(path, make_header()).close()
+    with pytest.raises(NothingToShowError):
+        sp.report(path, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_metrics_are_written_with_their_units() -> None:
+    texts = [
+        METRICS[name].text(value)
+        for name, value in (("latency_ms", 12.345), ("macs", 4e8), ("accuracy", 77.1))
+    ]
+    assert texts == ["12.3 ms", "400 M", "77.1 %"]
+    assert METRICS["macs"].quality_label == "MACs (capacity proxy)"
+    assert isinstance(cost_row(make_record()), CostRow)

@@ -1,0 +1,236 @@
+"""Real worker processes on this CPU, with models small enough to be quick."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from builders import make_plan_of
+
+from scaleprof.engines.local import LocalBench, open_worker, worker_environment
+from scaleprof.measuring.messages import Job
+from scaleprof.measuring.rounds import BenchLostError, JobFailedError, Step
+from scaleprof.measuring.schedule import Progress, Schedule
+from scaleprof.measuring.weights import OutputError, output_std, settle_batch_norms
+from scaleprof.models import FAMILIES, find_family
+from scaleprof.records import ModelSpec, Workload
+from scaleprof.scaling.rules import Factors, factors
+from scaleprof.scaling.sweep import Sweep, expand, parse_phi
+
+TINY = Workload("cpu", batch_size=1, threads=1)
+
+
+def tiny_specs(strategies: str = "resolution,width", phi: str = "-3,-4") -> list[ModelSpec]:
+    return expand(Sweep(("efficientnet_b0",), tuple(strategies.split(",")), parse_phi(phi)), FAMILIES)
+
+
+def tiny_jobs(workload: Workload = TINY) -> list[Job]:
+    return [Job(number, spec, workload) for number, spec in enumerate(tiny_specs())]
+
+
+def small_worker(timeout_s: float = 60.0) -> LocalBench:
+    return LocalBench(device="cpu", threads=1, seed=5, timeout_s=timeout_s)
+
+
+@pytest.fixture
+def bench() -> Iterator[LocalBench]:
+    made = small_worker()
+    yield made
+    made.kill()
+    made.close()
+
+
+def test_a_worker_builds_and_times_a_model(bench: LocalBench) -> None:
+    job = tiny_jobs()[0]
+    built = bench.build(job)
+    visited = bench.visit(job)
+    assert built.cold_s > 0
+    assert 1e-3 < built.output_std < 1e3
+    assert sum(visited.samples_s) >= 0.05
+    assert len(visited.reference_network_s) == len(visited.matrix_product_s) == 6
+    assert visited.gpu_samples_s is None
+    weights = 4 * sum(p.numel() for p in find_family("efficientnet_b0").build(job.spec.shape).parameters())
+    assert built.peak_memory_bytes is not None
+    assert weights < built.peak_memory_bytes < 10 * weights
+
+
+def test_references_after_a_visit_are_those_before_the_next(bench: LocalBench) -> None:
+    job = tiny_jobs()[0]
+    bench.build(job)
+    first, second = bench.visit(job), bench.visit(job)
+    assert first.reference_network_s[3:] == second.reference_network_s[:3]
+
+
+def test_the_worker_runs_with_its_threads_and_the_pinned_allocator(bench: LocalBench) -> None:
+    environment = Path(f"/proc/{bench.pid}/environ").read_bytes().split(b"\0")
+    assert b"OMP_NUM_THREADS=1" in environment
+    assert b"OMP_WAIT_POLICY=passive" in environment
+    assert any(entry.startswith(b"MALLOC_TRIM_THRESHOLD_=") for entry in environment)
+    assert len(os.sched_getaffinity(bench.pid)) == 1
+    assert bench.host.allocator == "glibc pinned"
+
+
+def test_the_explicit_environment_wins_over_the_inherited_one() -> None:
+    environment = worker_environment(
+        {"OMP_NUM_THREADS": "64", "HOME": "/h", "PYTHONPATH": "/mine"}, threads=2
+    )
+    assert (environment["OMP_NUM_THREADS"], environment["HOME"]) == ("2", "/h")
+    assert environment["PYTHONPATH"].endswith(":/mine")
+
+
+def test_memory_that_cannot_be_had_is_oom_and_the_worker_goes_on(bench: LocalBench) -> None:
+    spec = tiny_specs()[0]
+    with pytest.raises(JobFailedError) as caught:
+        bench.build(Job(0, spec, Workload("cpu", batch_size=2_000_000_000, threads=1)))
+    assert not isinstance(caught.value, BenchLostError)
+    assert caught.value.status == "oom"
+    assert "memory ran out" in caught.value.reason
+    assert bench.build(Job(1, spec, TINY)).cold_s > 0
+
+
+def test_a_model_that_raises_is_failed_with_its_words_and_the_worker_goes_on(bench: LocalBench) -> None:
+    spec = tiny_specs()[0]
+    # Stages of other channels than their inputs: the integers do not fit together.
+    broken = ModelSpec("efficientnet_b0", "width", 9, 1, 1, 1, 64, {**spec.shape, "stage_channels": (8, 8)})
+    with pytest.raises(JobFailedError) as caught:
+        bench.build(Job(0, broken, TINY))
+    assert caught.value.status == "failed"
+    assert caught.value.reason.startswith("ValueError:")
+    assert bench.build(Job(1, spec, TINY)).cold_s > 0
+
+
+def test_a_worker_killed_while_it_works_is_told_as_killed() -> None:
+    with open_worker(device="cpu", threads=1, seed=0, timeout_s=60) as bench:
+        os.kill(bench.pid, signal.SIGKILL)
+        with pytest.raises(BenchLostError) as caught:
+            bench.build(tiny_jobs()[0])
+        assert caught.value.status == "killed"
+        assert "SIGKILL" in caught.value.reason
+
+
+def test_a_worker_that_hangs_is_stopped_at_its_time_out() -> None:
+    with open_worker(device="cpu", threads=1, seed=0, timeout_s=0.5) as bench:
+        os.kill(bench.pid, signal.SIGSTOP)
+        with pytest.raises(BenchLostError) as caught:
+            bench.build(tiny_jobs()[0])
+        assert caught.value.status == "timeout"
+        assert "--timeout" in caught.value.reason
+        with pytest.raises(ProcessLookupError):
+            os.kill(bench.pid, 0)
+
+
+@pytest.mark.parametrize(("deed", "status"), [(signal.SIGKILL, "killed"), (signal.SIGSTOP, "timeout")])
+def test_a_worker_lost_in_mid_sweep_costs_only_its_own_model(deed: signal.Signals, status: str) -> None:
+    jobs = tiny_jobs()
+    kept: dict[int, Progress] = {}
+    workers: list[LocalBench] = []
+    harmed: list[int] = []
+
+    @contextmanager
+    def open_noted() -> Iterator[LocalBench]:
+        with open_worker(device="cpu", threads=1, seed=0, timeout_s=12) as bench:
+            workers.append(bench)
+            yield bench
+
+    def harm_after_a_few_visits(step: Step) -> None:
+        if step.round == 2 and not harmed:
+            harmed.append(step.job.number)
+            os.kill(workers[-1].pid, deed)
+
+    def keep(progress: Sequence[Progress]) -> None:
+        kept.update({one.job.number: one for one in progress})
+
+    Schedule(
+        plan=make_plan_of(launches=1),
+        open_bench=open_noted,
+        keep=keep,
+        observe=harm_after_a_few_visits,
+        clock=time.monotonic,
+        seed=0,
+    ).run([jobs])
+    lost = [one for one in kept.values() if one.failure is not None]
+    assert len(lost) == 1
+    assert lost[0].failure is not None
+    assert lost[0].failure.status == status
+    assert len(workers) == 2
+    others = [one for one in kept.values() if one.failure is None]
+    assert len(others) == len(jobs) - 1
+    assert all(one.launches[0].complete for one in others)
+
+
+def run_alone(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_peak_memory_is_that_of_a_chain_of_tensors_with_a_known_peak() -> None:
+    measured = run_alone(
+        """
+        import torch
+        from scaleprof.measuring.memory import CpuPeakMeter
+        torch.set_num_threads(1)
+        torch.zeros(2 ** 20).sum()
+        meter = CpuPeakMeter()
+        meter.start()
+        first = torch.ones(10 * 2 ** 20)     # 40 MiB
+        second = torch.ones(5 * 2 ** 20)     # 20 MiB, together the peak
+        del first
+        third = torch.ones(2 * 2 ** 20)
+        print(meter.peak_bytes())
+        """
+    )
+    assert abs(int(measured) - 60 * 2**20) <= 2**20
+
+
+def test_an_earlier_peak_is_forgotten() -> None:
+    measured = run_alone(
+        """
+        import torch
+        from scaleprof.measuring.memory import CpuPeakMeter
+        torch.set_num_threads(1)
+        torch.ones(2 ** 20)
+        meter = CpuPeakMeter()
+        torch.ones(50 * 2 ** 20)
+        meter.start()
+        kept = torch.ones(2 ** 20)
+        print(meter.peak_bytes())
+        """
+    )
+    assert abs(int(measured) - 4 * 2**20) <= 2**20
+
+
+@pytest.mark.parametrize(
+    "wanted", [Factors(), factors("depth", 2), factors("width", 1), factors("resolution", -3)]
+)
+def test_prepared_outputs_are_of_order_one_at_any_scale(wanted: Factors) -> None:
+    family = find_family("efficientnet_b0")
+    shape, side = family.integers(wanted)
+    side = min(side, 96)
+    torch.manual_seed(0)
+    network = family.build(shape).eval()
+    images = torch.randn(1, 3, side, side)
+    with torch.inference_mode():
+        fresh = network(images).std()
+        settle_batch_norms(network, images)
+        assert 0.01 < output_std(network(images)) < 10
+    assert fresh < 1e-6
+    assert not any(module.training for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    "make", [torch.zeros, lambda n: torch.full((n,), torch.nan), lambda n: 1e9 * torch.randn(n)]
+)
+def test_outputs_that_vanish_or_explode_are_refused(make: Callable[[int], torch.Tensor]) -> None:
+    with pytest.raises(OutputError, match="standard deviation"):
+        output_std(make(10))
