@@ -4,7 +4,7 @@
 >>> run = sp.sweep(model="efficientnet_b0", phi=range(4))             # doctest: +SKIP
 >>> sp.report(run, "reports/b0.html")                                 # doctest: +SKIP
 
-`sweep`, `count`, `report` and `load` are imported on first use, so that `import scaleprof` (and
+`sweep`, `count`, `report`, `load` and `Scale` are imported on first use, so that `import scaleprof` (and
 `scaleprof --help`) does not pay for torch.
 """
 
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from scaleprof.app.run import Run
     from scaleprof.app.sweeping import sweep
     from scaleprof.counting import count
+    from scaleprof.scaling.rounding import Scale
 
 __version__ = "0.1.0"
 
-__all__ = ["ExitCode", "Run", "ScaleprofError", "count", "load", "report", "sweep"]
+__all__ = ["ExitCode", "Run", "Scale", "ScaleprofError", "count", "load", "report", "sweep"]
 
 _HOMES = {
     "Run": "scaleprof.app.run",
+    "Scale": "scaleprof.scaling.rounding",
     "count": "scaleprof.counting",
     "load": "scaleprof.app.reporting",
     "report": "scaleprof.app.reporting",

@@ -48,6 +48,10 @@ class CountingError(ScaleprofError):
     """A model could not be counted."""
 
 
+class ModelError(ScaleprofError):
+    """A network that somebody else built cannot be had at this scale."""
+
+
 class MeasuringError(ScaleprofError):
     """Nothing could be measured: the worker does not start, or every model failed."""
 
@@ -68,6 +72,18 @@ class InterruptedSweepError(ScaleprofError):
     """The person stopped the work; what was measured has been saved."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+# What a network of somebody else's may raise when it is run; anything beyond is no fault of a network.
+NETWORK_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+)
 
 
 def suggestion(value: str, known: Iterable[str]) -> str:

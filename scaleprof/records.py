@@ -23,6 +23,7 @@ Status = Literal[
     "ok", "unstable", "oom", "timeout", "killed", "failed", "unsupported", "unmatched", "skipped"
 ]
 Stop = Literal["target_met", "budget_exhausted"]
+MatchMetric = Literal["macs", "params", "activations"]
 Device = str  # "cpu", "cuda" or "cuda:N"
 
 MEASURED_STATUSES: frozenset[Status] = frozenset({"ok", "unstable"})
@@ -45,8 +46,10 @@ def spec_id(model: str, strategy: str, phi: Phi | None, published: str | None = 
 class ModelSpec(_Value, frozen=True):
     """One model of a family: what was asked for, and the integers it became.
 
-    `depth`, `width` and `resolution` are factors against the base; `input_size` is the side in
-    `input_unit`; `shape` holds the family's integers. `also` names the specs that coincide with this one.
+    `depth`, `width` and `resolution` are factors against the base (solved ones under `match`); `input_size`
+    is the side in `input_unit`, None for a user's own inputs; `shape` holds the family's integers, None for
+    a user's network, which is known by its factors. `also` names the specs that coincide with this one;
+    `unmatched` says why no factors bring the matched metric near its budget.
     """
 
     model: str
@@ -55,17 +58,20 @@ class ModelSpec(_Value, frozen=True):
     depth: float
     width: float
     resolution: float
-    input_size: int
-    shape: Shape
+    input_size: int | None
+    shape: Shape | None
     input_unit: Literal["px", "tokens"] = "px"
     published: str | None = None
     also: tuple[str, ...] = ()
+    rounding: Literal["tf", "pycls"] = "tf"
+    match: MatchMetric | None = None
+    unmatched: str | None = None
 
     def __post_init__(self) -> None:
         _require_finite("factors", (self.depth, self.width, self.resolution, self.phi or 0))
         if min(self.depth, self.width, self.resolution) <= 0:
             raise ValueError(f"factors must be above zero: {self.depth}, {self.width}, {self.resolution}")
-        if self.input_size < 1:
+        if self.input_size is not None and self.input_size < 1:
             raise ValueError(f"input_size must be at least 1: {self.input_size}")
         if self.phi is None and self.published is None:
             raise ValueError("a spec without phi needs the name of its published row")
@@ -77,12 +83,25 @@ class ModelSpec(_Value, frozen=True):
 
     @property
     def requested_growth(self) -> float:
-        """MAC growth against the base that the factors ask for: `depth · width² · resolution²`."""
+        """Growth against the base that was asked for.
+
+        MAC growth `depth · width² · resolution²`, or under `match` the budget `2^φ` of the matched metric.
+        """
+        if self.match and self.phi is not None:
+            return float(2.0**self.phi)
         return self.depth * self.width**2 * self.resolution**2
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What makes two specs the same network: the family and its integers."""
+        """What makes two specs the same network: the family and its integers, or else its factors.
+
+        A spec that could not be matched is a request without a network, and equal to nothing else.
+        """
+        if self.unmatched is not None:
+            return (self.model, self.spec_id, "unmatched")
+        if self.shape is None:
+            factors = (self.depth, self.width, self.resolution, self.rounding)
+            return (self.model, self.input_size, self.input_unit, factors)
         integers = tuple(
             (key, tuple(value) if isinstance(value, (list, tuple)) else value)
             for key, value in sorted(self.shape.items())
@@ -109,6 +128,13 @@ class Workload(_Value, frozen=True):
     def on_cuda(self) -> bool:
         """Whether this runs on an NVIDIA GPU."""
         return self.device.startswith("cuda")
+
+
+class Quoted(_Value, frozen=True):
+    """An accuracy that somebody else measured: top-1 in percent, and how and where it was got."""
+
+    accuracy: float
+    recipe: str
 
 
 class OperatorCost(_Value, frozen=True):
@@ -259,7 +285,8 @@ class RunHeader(_Value, frozen=True, tag_field="kind", tag="run"):
 class Record(_Value, frozen=True, tag_field="kind", tag="record"):
     """One spec × workload: what it costs, what was measured, and how it ended.
 
-    A record is whole: a later line for the same spec and workload replaces an earlier one.
+    A record is whole: a later line for the same spec and workload replaces an earlier one. `achieved_growth`
+    is of MACs against the base, `matched_growth` of the metric that the sweep was matched on.
     """
 
     spec: ModelSpec
@@ -271,11 +298,13 @@ class Record(_Value, frozen=True, tag_field="kind", tag="record"):
     finished_at: str
     launches: tuple[Launch, ...] = ()
     stop: Stop | None = None
+    matched_growth: float | None = None
+    quoted: Quoted | None = None
 
     def __post_init__(self) -> None:
         if (self.status == "ok") != (self.reason is None):
             raise ValueError(f"reason is null for status ok, and only then: {self.status}, {self.reason!r}")
-        _require_finite("achieved_growth", (self.achieved_growth or 0.0,))
+        _require_finite("growth", (self.achieved_growth or 0.0, self.matched_growth or 0.0))
 
     @property
     def key(self) -> tuple[object, ...]:

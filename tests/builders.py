@@ -155,7 +155,8 @@ def family_log(phis: range = range(1, 4), *, strategies: tuple[str, ...] = ("com
 
 
 def make_job(number: int = 0, spec: ModelSpec | None = None) -> Job:
-    return Job(number, spec or make_spec("compound", number + 1, channels=8 * (number + 1)), CPU)
+    spec = spec or make_spec("compound", number + 1, channels=8 * (number + 1))
+    return Job(number, spec, CPU, spec.model)
 
 
 class SimulatedBench:

@@ -14,8 +14,13 @@ from scaleprof.counting import count
 from scaleprof.errors import CountingError
 from scaleprof.measuring.estimate import REFERENCE_MACS
 from scaleprof.measuring.references import ReferenceNetwork
-from scaleprof.models import find_family
-from scaleprof.scaling.rules import Factors
+from scaleprof.models import FAMILIES
+from scaleprof.scaling.rounding import Scale
+
+
+def base_network() -> nn.Module:
+    family = FAMILIES["efficientnet_b0"]
+    return family.construct(family.shape_at(Scale()))
 
 
 def test_a_convolution_and_a_linear_layer_equal_their_closed_forms() -> None:
@@ -46,7 +51,7 @@ def test_attention_counts_both_products() -> None:
 
 
 def test_macs_equal_fvcores_for_what_both_count() -> None:
-    network = find_family("efficientnet_b0").build(find_family("efficientnet_b0").shape_at(Factors())).eval()
+    network = base_network().eval()
     image = torch.rand(1, 3, 64, 64)
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     analysis = (

@@ -27,7 +27,7 @@ GPU = "cuda:0"
 
 def base_job(batch_size: int = 1) -> Job:
     (spec,) = expand(Sweep(("efficientnet_b0",), ("width",), parse_phi("0")), FAMILIES)
-    return Job(0, spec, Workload(GPU, batch_size=batch_size, threads=1))
+    return Job(0, spec, Workload(GPU, batch_size=batch_size, threads=1), spec.model)
 
 
 def spin(cycles: int) -> Call:

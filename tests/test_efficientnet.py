@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 from scaleprof.counting import count
-from scaleprof.models import FAMILIES, find_family
+from scaleprof.models import FAMILIES
 from scaleprof.records import ModelSpec
 from scaleprof.scaling.sweep import Sweep, expand, parse_phi
 
@@ -44,7 +44,7 @@ def published(name: str) -> ModelSpec:
 
 def meta_network(spec: ModelSpec) -> torch.nn.Module:
     with torch.device("meta"):
-        return find_family(spec.model).build(spec.shape)
+        return FAMILIES[spec.model].build(spec)
 
 
 @pytest.mark.parametrize(("number", "parameters"), PARAMETERS.items())
@@ -77,7 +77,7 @@ def test_macs_equal_torchvisions_published_ops_at_its_weights_resolution(number:
 def test_counts_equal_pycls_but_for_its_biases(name: str, expected: tuple[int, int]) -> None:
     spec = published(name)
     network = meta_network(spec)
-    cost = count(network, torch.empty(1, 3, spec.input_size, spec.input_size, device="meta"))
+    cost = count(network, FAMILIES[spec.model].inputs(spec, 1))
     # pycls adds one operation per output with a bias; here those are the squeeze-excitation convolutions
     # (one pixel each) and the classifier, so a bias's own size is its number of outputs.
     biases = sum(

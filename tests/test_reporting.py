@@ -15,16 +15,20 @@ from rich.console import Console
 import scaleprof as sp
 from scaleprof.app.reporting import render
 from scaleprof.errors import NothingToShowError, UsageError
-from scaleprof.records import Workload
+from scaleprof.models import FAMILIES
+from scaleprof.records import ModelSpec, Quoted, Workload
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import CostRow, MeasuredRow, cost_row, measured_row, to_json
-from scaleprof.reporting.tables import to_csv, to_markdown, to_terminal
+from scaleprof.reporting.tables import growth_text, to_csv, to_markdown, to_terminal
 from scaleprof.reporting.view import view_runs
+from scaleprof.scaling.results import RESULTS
+from scaleprof.scaling.sweep import Sweep, expand, parse_phi
 from scaleprof.store import RunWriter
 
 COST_FIELDS = {
     *("spec_id", "model", "strategy", "phi", "also", "depth", "width", "resolution", "input_size", "shape"),
     *("requested_growth", "achieved_growth", "macs", "params", "activations", "weight_bytes"),
+    *("rounding", "match", "matched_growth"),
     *("peak_activation_bytes", "uncounted", "status", "reason", "warnings"),
 }
 MEASURED_FIELDS = {
@@ -95,21 +99,64 @@ def test_a_memory_that_could_not_be_read_is_null_with_the_workers_reason() -> No
     assert row_of(record).nulls["peak_memory_bytes"] == "no high-water mark here"
 
 
+def published_spec(name: str) -> ModelSpec:
+    (spec,) = expand(Sweep(("efficientnet_b0",), ("published",), parse_phi(name)), FAMILIES)
+    return spec
+
+
 def test_published_accuracies_come_with_their_recipe_and_only_where_they_were_read() -> None:
-    by_name = {
-        name: row_of(make_record(make_spec("published", phi, published=name)))
-        for name, phi in (("B3", 3), ("B8", 8), ("L2", None))
-    }
+    by_name = {name: row_of(make_record(published_spec(name))) for name in ("B3", "B8", "L2")}
     assert by_name["B3"].accuracy == 81.1
     assert by_name["B3"].accuracy_recipe is not None
-    assert "Tan & Le 2019" in by_name["B3"].accuracy_recipe
+    assert "Tan & Le 2019 (ICML), table 2" in by_name["B3"].accuracy_recipe
     assert (by_name["B8"].accuracy, by_name["L2"].accuracy) == (None, None)
 
 
-def test_a_base_that_is_a_published_row_carries_its_accuracy() -> None:
-    base = make_spec("base", 0, also=("efficientnet_b0/published/0",))
-    assert row_of(make_record(base)).accuracy == 76.3
-    assert row_of(make_record(make_spec("base", 0))).accuracy is None
+def test_a_printed_result_joins_exactly_its_own_network() -> None:
+    wide = make_spec("width", 2, model="mobilenet_v2", input_size=224, depth=1.0, width=2.0)
+    assert row_of(make_record(wide)).accuracy == 76.4
+    for other in (
+        {"width": 2.01},
+        {"input_size": 225},
+        {"rounding": "pycls"},
+        {"model": "mobilenet_v1", "depth": 2.0},
+    ):
+        assert row_of(make_record(msgspec.structs.replace(wide, **other))).accuracy is None, other
+
+
+def test_a_result_whose_coefficients_are_a_guess_joins_nothing() -> None:
+    guessed = [result for result in RESULTS if result.assumed]
+    assert {result.name for result in guessed} == {"MobileNetV2 compound", "ResNet-50 compound"}
+    for result in guessed:
+        spec = make_spec(
+            model=result.model, input_size=result.input_px, depth=result.depth, width=result.width
+        )
+        assert row_of(make_record(spec)).accuracy is None
+
+
+def test_an_accuracy_that_came_with_the_model_is_the_one_shown() -> None:
+    record = msgspec.structs.replace(make_record(), quoted=Quoted(70.5, "a recipe"))
+    assert (row_of(record).accuracy, row_of(record).accuracy_recipe) == (70.5, "a recipe")
+
+
+def test_a_matched_row_shows_both_growths_and_says_if_it_is_off() -> None:
+    spec = make_spec("depth", 1, match="params")
+    near = msgspec.structs.replace(make_record(spec), achieved_growth=1.7, matched_growth=2.03)
+    far = msgspec.structs.replace(near, matched_growth=2.07)
+    assert (row_of(near).requested_growth, row_of(near).matched_growth) == (2.0, 2.03)
+    assert (growth_text(row_of(near)), growth_text(row_of(make_record()))) == ("2.03×", "1.00×")
+    assert row_of(near).warnings == ()
+    (caution,) = row_of(far).warnings
+    assert caution.code == "match_off"
+    assert "params grew by 2.07 where 2 was asked for" in caution.message
+
+
+def test_outputs_of_an_odd_scale_are_a_caution() -> None:
+    (launch,) = make_record(launches=1).launches
+    record = msgspec.structs.replace(
+        make_record(), launches=(msgspec.structs.replace(launch, output_std=1e-9),) * 3
+    )
+    assert [caution.code for caution in row_of(record).warnings] == ["output_scale"]
 
 
 def test_csv_has_a_line_a_row_and_empty_cells_for_what_is_missing() -> None:
@@ -206,12 +253,7 @@ def test_strategies_that_cannot_be_told_apart_are_undecided() -> None:
 
 
 def test_accuracy_is_the_first_axis_only_if_every_model_has_one() -> None:
-    records = [
-        make_record(
-            make_spec("published", n, published=f"B{n}", channels=8 * n + 8), latency_s=0.01 * (n + 1)
-        )
-        for n in range(3)
-    ]
+    records = [make_record(published_spec(f"B{n}"), latency_s=0.01 * (n + 1)) for n in range(3)]
     (view,) = view_runs([make_log(*records)])
     assert view.first is not None
     assert view.first.y == "accuracy"

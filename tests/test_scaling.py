@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from scaleprof.errors import UsageError
 from scaleprof.models import FAMILIES
-from scaleprof.scaling.published import EFFICIENTNET, find_row, numbered
-from scaleprof.scaling.rounding import round_channels, round_px, round_repeats
-from scaleprof.scaling.rules import EXPONENTS, Bases, Factors, factors
+from scaleprof.scaling.published import EFFICIENTNET, find_row
+from scaleprof.scaling.rounding import ROUNDINGS, RoundingName, Scale, round_channels, round_px, round_repeats
+from scaleprof.scaling.rules import EXPONENTS, Bases, factors
 from scaleprof.scaling.sweep import PhiValues, Sweep, expand, parse_phi, phi_values
 
 # google/automl, efficientnetv2/effnetv2_configs.py, and the integers that its rounding makes of them:
@@ -33,9 +33,26 @@ PUBLISHED_INTEGERS = {
 phis = st.floats(-6, 6, allow_nan=False)
 
 
-@given(phi=phis, strategy=st.sampled_from(sorted(EXPONENTS)))
-def test_a_single_direction_grows_macs_by_two_to_the_phi(phi: float, strategy: str) -> None:
+relative = st.tuples(*[st.integers(0, 9)] * 3).filter(any).map(lambda e: "d{}_w{}_r{}".format(*e))
+
+
+@given(phi=phis, strategy=st.sampled_from(sorted(EXPONENTS)) | relative)
+def test_every_formula_grows_macs_by_two_to_the_phi(phi: float, strategy: str) -> None:
     assert math.isclose(factors(strategy, phi).growth, 2**phi, rel_tol=1e-9)
+
+
+@given(phi=phis)
+def test_relative_exponents_name_the_strategies_they_equal(phi: float) -> None:
+    for name, twin in (("dw", "d1_w1"), ("wr", "w3_r3"), ("fast", "d1_w8_r1"), ("width", "w1")):
+        ours, theirs = factors(name, phi), factors(twin, phi)
+        for dimension in ("depth", "width", "resolution"):
+            assert math.isclose(getattr(ours, dimension), getattr(theirs, dimension), rel_tol=1e-12)
+
+
+def test_fast_scaling_grows_activations_least() -> None:
+    """Dollár et al. 2021, section 5: activations grow with depth · width · resolution², here 2^0.6."""
+    at_one = factors("fast", 1)
+    assert math.isclose(at_one.depth * at_one.width * at_one.resolution**2, 2**0.6)
 
 
 @given(phi=phis)
@@ -44,13 +61,48 @@ def test_compound_raises_each_base_to_the_phi(phi: float) -> None:
     assert (grown.depth, grown.width, grown.resolution) == (1.2**phi, 1.1**phi, 1.15**phi)
 
 
-@given(phi=phis, step=st.floats(0.01, 2), strategy=st.sampled_from(["compound", *EXPONENTS]))
-def test_more_phi_never_shrinks_an_integer(phi: float, step: float, strategy: str) -> None:
-    family = FAMILIES["efficientnet_b0"]
-    small, large = (family.shape_at(factors(strategy, value)) for value in (phi, phi + step))
-    for name, value in small.items():
-        before, after = (v if isinstance(v, tuple) else (v,) for v in (value, large[name]))
-        assert all(a <= b for a, b in zip(before, after, strict=True)), name
+MONOTONE = sorted(name for name, family in FAMILIES.items() if family.is_monotone)
+
+
+def scale_at(strategy: str, phi: float, rounding: RoundingName = "tf") -> Scale:
+    wanted = factors(strategy, phi)
+    return Scale(wanted.depth, wanted.width, wanted.resolution, rounding)
+
+
+@given(
+    phi=phis,
+    step=st.floats(0.01, 2),
+    strategy=st.sampled_from(["compound", *EXPONENTS]),
+    rounding=st.sampled_from(ROUNDINGS),
+    name=st.sampled_from(MONOTONE),
+)
+def test_more_phi_never_shrinks_an_integer(
+    phi: float, step: float, strategy: str, rounding: RoundingName, name: str
+) -> None:
+    family = FAMILIES[name]
+    small, large = (family.shape_at(scale_at(strategy, value, rounding)) for value in (phi, phi + step))
+    for key, value in small.items():
+        before, after = (v if isinstance(v, tuple) else (v,) for v in (value, large[key]))
+        if key != "expanded_channels":  # one a block, and more blocks come in between
+            assert all(a <= b for a, b in zip(before, after, strict=True)), key
+
+
+@given(base=st.integers(1, 64), width=st.floats(0.1, 8))
+def test_pycls_rounding_is_to_the_nearest(base: int, width: float) -> None:
+    scale = Scale(depth=width, width=width, resolution=width, rounding="pycls")
+    assert abs(scale.repeats(base) - base * width) <= max(0.5, 1 - base * width)
+    assert scale.channels(8 * base) % 8 == 0
+    assert abs(scale.channels(8 * base) - 8 * base * width) <= max(4, 8 - 8 * base * width)
+    assert scale.pixels(32 * base) % 4 == 0
+    assert abs(scale.pixels(32 * base) - 32 * base * width) <= 2
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_rounding_leaves_a_base_as_its_authors_made_it(name: str, rounding: RoundingName) -> None:
+    family = FAMILIES[name]
+    assert family.integers(Scale(rounding=rounding)) == family.integers(Scale())
+    assert family.integers(Scale())[1] == family.base_input_size
 
 
 @given(channels=st.floats(1, 5000))
@@ -76,7 +128,7 @@ def test_published_rows_have_the_integers_of_the_authors(name: str) -> None:
     width, depth, px, stem, channels, repeats, head = PUBLISHED_INTEGERS[name]
     row = next(row for row in EFFICIENTNET if row.name == name)
     assert (row.width, row.depth, row.input_px) == (width, depth, px)
-    shape, size = FAMILIES["efficientnet_b0"].integers(row.factors(224), row.input_px)
+    shape, size = FAMILIES["efficientnet_b0"].integers(Scale(row.depth, row.width), row.input_px)
     assert size == px
     assert shape == {
         "stem_channels": stem,
@@ -88,12 +140,13 @@ def test_published_rows_have_the_integers_of_the_authors(name: str) -> None:
 
 def test_published_rows_are_found_by_number_and_by_name() -> None:
     assert find_row("efficientnet_b0", 3) is find_row("efficientnet_b0", "b3")
-    assert numbered(find_row("efficientnet_b0", "L2")) is None
+    assert find_row("efficientnet_b0", "L2").number is None
+    assert find_row("efficientnet_lite0", 4) is find_row("efficientnet_lite0", "Lite4")
 
 
 def test_depth_scaling_leaves_stem_and_head_and_deepens_every_stage() -> None:
     family = FAMILIES["efficientnet_b0"]
-    base, deep = family.shape_at(Factors()), family.shape_at(factors("depth", 1))
+    base, deep = family.shape_at(Scale()), family.shape_at(scale_at("depth", 1))
     assert {k: v for k, v in deep.items() if k != "stage_repeats"} == {
         k: v for k, v in base.items() if k != "stage_repeats"
     }
@@ -171,6 +224,11 @@ def test_phi_from_python_takes_ranges_and_numbers() -> None:
         ("depth", "12", "at most 4096 are built"),
         ("width", "40", "must lie within -20..20"),
         ("compoud", "1", "unknown strategy 'compoud': did you mean 'compound'?"),
+        ("d0_w0_r0", "1", "unknown strategy 'd0_w0_r0'"),
+        ("d1_d2", "1", "unknown strategy 'd1_d2'"),
+        ("d1_w-2", "1", "or relative exponents such as d1_w2_r1"),
+        ("depth", "-3", "depth factor 0.125 is below what it can have: its largest stage has 4 layers"),
+        ("width", "-12", "width factor 0.0156 is below what it can have: its largest stage has 320 channels"),
     ],
 )
 def test_a_sweep_that_cannot_be_says_why_in_one_line(strategies: str, phi: str, message: str) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from scaleprof.measuring.messages import Job
 from scaleprof.measuring.rounds import BenchLostError, JobFailedError, Step
 from scaleprof.measuring.schedule import Progress, Schedule
 from scaleprof.measuring.weights import OutputError, output_std, settle_batch_norms
-from scaleprof.models import FAMILIES, find_family
+from scaleprof.models import FAMILIES
 from scaleprof.records import ModelSpec, Workload
+from scaleprof.scaling.rounding import Scale
 from scaleprof.scaling.rules import Factors, factors
 from scaleprof.scaling.sweep import Sweep, expand, parse_phi
 
@@ -33,8 +34,12 @@ def tiny_specs(strategies: str = "resolution,width", phi: str = "-3,-4") -> list
     return expand(Sweep(("efficientnet_b0",), tuple(strategies.split(",")), parse_phi(phi)), FAMILIES)
 
 
+def make_tiny_job(spec: ModelSpec, number: int = 0, workload: Workload = TINY) -> Job:
+    return Job(number, spec, workload, spec.model)
+
+
 def tiny_jobs(workload: Workload = TINY) -> list[Job]:
-    return [Job(number, spec, workload) for number, spec in enumerate(tiny_specs())]
+    return [make_tiny_job(spec, number, workload) for number, spec in enumerate(tiny_specs())]
 
 
 def small_worker(timeout_s: float = 60.0) -> LocalBench:
@@ -58,7 +63,7 @@ def test_a_worker_builds_and_times_a_model(bench: LocalBench) -> None:
     assert sum(visited.samples_s) >= 0.05
     assert len(visited.reference_network_s) == len(visited.matrix_product_s) == 6
     assert visited.gpu_samples_s is None
-    weights = 4 * sum(p.numel() for p in find_family("efficientnet_b0").build(job.spec.shape).parameters())
+    weights = 4 * sum(p.numel() for p in FAMILIES["efficientnet_b0"].build(job.spec).parameters())
     assert built.peak_memory_bytes is not None
     assert weights < built.peak_memory_bytes < 10 * weights
 
@@ -90,22 +95,24 @@ def test_the_explicit_environment_wins_over_the_inherited_one() -> None:
 def test_memory_that_cannot_be_had_is_oom_and_the_worker_goes_on(bench: LocalBench) -> None:
     spec = tiny_specs()[0]
     with pytest.raises(JobFailedError) as caught:
-        bench.build(Job(0, spec, Workload("cpu", batch_size=2_000_000_000, threads=1)))
+        bench.build(make_tiny_job(spec, 0, Workload("cpu", batch_size=2_000_000_000, threads=1)))
     assert not isinstance(caught.value, BenchLostError)
     assert caught.value.status == "oom"
     assert "memory ran out" in caught.value.reason
-    assert bench.build(Job(1, spec, TINY)).cold_s > 0
+    assert bench.build(make_tiny_job(spec, 1)).cold_s > 0
 
 
 def test_a_model_that_raises_is_failed_with_its_words_and_the_worker_goes_on(bench: LocalBench) -> None:
     spec = tiny_specs()[0]
     # Stages of other channels than their inputs: the integers do not fit together.
-    broken = ModelSpec("efficientnet_b0", "width", 9, 1, 1, 1, 64, {**spec.shape, "stage_channels": (8, 8)})
+    broken = ModelSpec(
+        "efficientnet_b0", "width", 9, 1, 1, 1, 64, {**(spec.shape or {}), "stage_channels": (8, 8)}
+    )
     with pytest.raises(JobFailedError) as caught:
-        bench.build(Job(0, broken, TINY))
+        bench.build(make_tiny_job(broken))
     assert caught.value.status == "failed"
     assert caught.value.reason.startswith("ValueError:")
-    assert bench.build(Job(1, spec, TINY)).cold_s > 0
+    assert bench.build(make_tiny_job(spec, 1)).cold_s > 0
 
 
 def test_a_worker_killed_while_it_works_is_told_as_killed() -> None:
@@ -214,23 +221,31 @@ def test_an_earlier_peak_is_forgotten() -> None:
     "wanted", [Factors(), factors("depth", 2), factors("width", 1), factors("resolution", -3)]
 )
 def test_prepared_outputs_are_of_order_one_at_any_scale(wanted: Factors) -> None:
-    family = find_family("efficientnet_b0")
-    shape, side = family.integers(wanted)
+    family = FAMILIES["efficientnet_b0"]
+    shape, side = family.integers(Scale(wanted.depth, wanted.width, wanted.resolution))
     side = min(side, 96)
     torch.manual_seed(0)
-    network = family.build(shape).eval()
-    images = torch.randn(1, 3, side, side)
+    network = family.construct(shape).eval()
+    images = torch.randn(2, 3, side, side)
     with torch.inference_mode():
         fresh = network(images).std()
-        settle_batch_norms(network, images)
+        settle_batch_norms(network, [images])
         assert 0.01 < output_std(network(images)) < 10
     assert fresh < 1e-6
     assert not any(module.training for module in network.modules())
 
 
-@pytest.mark.parametrize(
-    "make", [torch.zeros, lambda n: torch.full((n,), torch.nan), lambda n: 1e9 * torch.randn(n)]
-)
-def test_outputs_that_vanish_or_explode_are_refused(make: Callable[[int], torch.Tensor]) -> None:
-    with pytest.raises(OutputError, match="standard deviation"):
-        output_std(make(10))
+@pytest.mark.parametrize("output", [torch.full((3,), torch.nan), {"a": (torch.tensor([1.0, torch.inf]),)}])
+def test_outputs_that_are_no_numbers_are_refused(output: object) -> None:
+    with pytest.raises(OutputError, match="not finite"):
+        output_std(output)
+
+
+@pytest.mark.parametrize("output", [None, (), {"a": []}])
+def test_a_model_that_puts_out_nothing_is_refused(output: object) -> None:
+    with pytest.raises(OutputError, match="no numbers"):
+        output_std(output)
+
+
+def test_outputs_may_have_any_structure() -> None:
+    assert output_std({"a": torch.tensor([0.0, 2.0]), "b": [torch.tensor([[0, 2]])]}) == 1.0

@@ -4,46 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import count
 
 import msgspec
 
-from scaleprof.counting import count_spec
-from scaleprof.errors import CountingError
-from scaleprof.models import FAMILIES, find_family
-from scaleprof.records import Cost, ModelSpec, Phi, Record, Workload
+from scaleprof.app.choosing import DEFAULT_MODEL, DEFAULT_PHI, Choice, choose
+from scaleprof.app.costs import CostBook
+from scaleprof.app.matching import Matcher
+from scaleprof.errors import CountingError, ModelError, UsageError
+from scaleprof.models.family import Model
+from scaleprof.models.user import UserModel
+from scaleprof.records import (
+    BASE_STRATEGY,
+    Cost,
+    MatchMetric,
+    ModelSpec,
+    Phi,
+    Quoted,
+    Record,
+    Status,
+    Workload,
+)
 from scaleprof.reporting.rows import CostRow, cost_row
-from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
-from scaleprof.scaling.sweep import Sweep, base_spec, expand, phi_values
+from scaleprof.scaling.rounding import RoundingName, Scale
+from scaleprof.scaling.rules import DEFAULT_STRATEGIES, DIMENSIONS, Bases, dimensions
+from scaleprof.scaling.sweep import Family, base_spec, expand, make_spec, requests
+from scaleprof.units import format_count
 
-DEFAULT_MODEL = "efficientnet_b0"
-DEFAULT_PHI = "0..3"
+# A builder that heeds a factor makes another network when that doubles.
+_PROBE_FACTOR = 2.0
+
+# Told of (models done, models in all) while specs are solved and counted.
+OnDone = Callable[[int, int], None]
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """A spec with its cost, and its MAC growth against the base; or why it could not be counted."""
+    """A spec with its cost and its growths against the base; or why it has none, or is not to be run."""
 
     spec: ModelSpec
     cost: Cost | None
     achieved_growth: float | None
-    failure: str | None = None
-
-
-def describe_sweep(
-    model: str | Sequence[str],
-    strategies: str | Sequence[str],
-    phi: str | Phi | Sequence[Phi | str],
-    bases: Bases | None = None,
-) -> list[ModelSpec]:
-    """The distinct specs that these words mean.
-
-    Raises:
-        UsageError: a model, strategy or φ that does not exist.
-    """
-    models = (model,) if isinstance(model, str) else tuple(model)
-    for name in models:
-        find_family(name)
-    names = tuple(strategies.split(",")) if isinstance(strategies, str) else tuple(strategies)
-    return expand(Sweep(models, names, phi_values(phi), bases or Bases()), FAMILIES)
+    matched_growth: float | None = None
+    quoted: Quoted | None = None
+    status: Status = "ok"
+    reason: str | None = None
 
 
 def count_families(
@@ -52,37 +56,110 @@ def count_families(
     strategies: str | Sequence[str] = DEFAULT_STRATEGIES,
     phi: str | Phi | Sequence[Phi | str] = DEFAULT_PHI,
     bases: Bases | None = None,
-    on_counted: Callable[[int, int], None] = lambda _done, _total: None,
+    rounding: RoundingName = "tf",
+    match: MatchMetric | None = None,
 ) -> list[CostRow]:
     """A row per distinct model: MACs, parameters, activations, bytes; nothing is run.
 
-    Args:
-        model: one family or several.
-        strategies: names of strategies, or one text with commas.
-        phi: values of φ, or a text such as `0..3`.
-        bases: the compound bases, Tan & Le's unless given.
-        on_counted: called with (models counted, models in all).
+    The arguments are those of `scaleprof.app.choosing.choose`.
     """
-    specs = describe_sweep(model, strategies, phi, bases)
-    rows = []
-    for number, counted in enumerate(count_specs(specs), start=1):
-        rows.append(cost_row(make_record(counted, Workload("cpu"))))
-        on_counted(number, len(specs))
-    return rows
+    choice = choose(model, strategies, phi, bases=bases, rounding=rounding, match=match)
+    return [cost_row(make_record(counted, Workload("cpu"))) for counted in count_choice(choice)]
 
 
-def count_specs(specs: Sequence[ModelSpec]) -> Iterator[Counted]:
-    """Each spec with its cost, one by one, so that progress can be shown."""
-    base_macs: dict[str, int] = {}
+def count_choice(choice: Choice, on_done: OnDone = lambda _done, _total: None) -> list[Counted]:
+    """The distinct models of a choice, each with its cost; matched, if that was asked for.
+
+    Raises:
+        UsageError: a scale that a model cannot have, or a person's builder that fails or ignores a factor.
+    """
+    costs = CostBook()
+    for model in choice.models.values():
+        if isinstance(model, UserModel):
+            check_builder(model, choice, costs)
+    specs = _list_specs(choice, costs, on_done)
+    counted = []
+    for one in count_specs(choice, specs, costs):
+        counted.append(one)
+        on_done(len(counted), len(specs))
+    return counted
+
+
+def count_specs(choice: Choice, specs: Sequence[ModelSpec], costs: CostBook) -> Iterator[Counted]:
+    """Each spec with its cost, one by one."""
     for spec in specs:
+        model = choice.models[spec.model]
         try:
-            if spec.model not in base_macs:
-                base_macs[spec.model] = count_spec(base_spec(find_family(spec.model))).macs
-            cost = count_spec(spec)
-        except CountingError as error:
-            yield Counted(spec, None, None, str(error))
+            base = costs.cost(model, base_spec(model, spec.rounding))
+            cost = costs.cost(model, spec)
+        except (CountingError, ModelError) as error:
+            stretched = model.dimensions != DIMENSIONS and spec.strategy != BASE_STRATEGY
+            status: Status = "unsupported" if stretched else "failed"
+            yield Counted(spec, None, None, status=status, reason=str(error))
             continue
-        yield Counted(spec, cost, cost.macs / base_macs[spec.model])
+        yield Counted(
+            spec=spec,
+            cost=cost,
+            achieved_growth=cost.macs / base.macs if base.macs else None,
+            matched_growth=_matched_growth(spec, cost, base),
+            quoted=model.quoted(spec),
+            status="unmatched" if spec.unmatched else "ok",
+            reason=spec.unmatched,
+        )
+
+
+def check_builder(model: UserModel, choice: Choice, costs: CostBook) -> None:
+    """See that a person's builder works, and heeds each factor that the sweep moves.
+
+    Raises:
+        UsageError: it raised, returned no module, or made the same network at twice a factor.
+    """
+    rounding = choice.sweep.rounding
+    try:
+        base = costs.cost(model, base_spec(model, rounding))
+    except CountingError as error:
+        raise UsageError(f"{model.reference}: {error}") from error
+    for name in _moved(choice, model):
+        doubled = Scale(**{name: _PROBE_FACTOR}, rounding=rounding)
+        try:
+            cost = costs.cost(model, make_spec(model, name, 1, doubled))
+        except (UsageError, CountingError):
+            continue  # twice as large may be too large; the sweep's own models are checked when counted
+        if cost.macs == base.macs:
+            others = ",".join(other for other in _moved(choice, model) if other != name) or "another"
+            raise UsageError(
+                f"{model.reference} ignores {name}: {format_count(base.macs)} MACs at twice the {name} too "
+                f"(use scale.{name}, or leave it out: --strategy {others})"
+            )
+
+
+def _moved(choice: Choice, model: Model) -> tuple[str, ...]:
+    """The dimensions in which the sweep moves this model."""
+    sweep = choice.sweep
+    moved = {name for strategy, _ in requests(sweep, model) for name in dimensions(strategy, sweep.bases)}
+    return tuple(name for name in DIMENSIONS if name in moved)
+
+
+def _list_specs(choice: Choice, costs: CostBook, on_done: OnDone) -> list[ModelSpec]:
+    metric = choice.sweep.match
+    if metric is None:
+        return expand(choice.sweep, choice.models)
+    matcher = Matcher(choice, metric, costs)
+    total = sum(len(requests(choice.sweep, model)) for model in choice.models.values())
+    done = count(1)
+
+    def place(family: Family, strategy: str, phi: Phi) -> ModelSpec:
+        spec = matcher.place(choice.models[family.name], strategy, phi)
+        on_done(next(done), total)
+        return spec
+
+    return expand(choice.sweep, choice.models, place)
+
+
+def _matched_growth(spec: ModelSpec, cost: Cost, base: Cost) -> float | None:
+    if spec.match is None:
+        return None
+    return float(getattr(cost, spec.match) / getattr(base, spec.match))
 
 
 def make_record(counted: Counted, workload: Workload) -> Record:
@@ -92,8 +169,10 @@ def make_record(counted: Counted, workload: Workload) -> Record:
         workload=workload,
         cost=counted.cost,
         achieved_growth=counted.achieved_growth,
-        status="failed" if counted.failure else "ok",
-        reason=counted.failure,
+        matched_growth=counted.matched_growth,
+        quoted=counted.quoted,
+        status=counted.status,
+        reason=counted.reason,
         finished_at=now_utc(),
     )
 

@@ -148,11 +148,24 @@ class Ledger:
             other = named.get((job.spec.spec_id, job.workload))
             if other is not None and other.key != _key(job):
                 raise UsageError(
-                    f"{self.output} holds another {job.spec.spec_id} ({other.spec.input_size} "
-                    f"{other.spec.input_unit}, other bases?): begin a new run with another -o"
+                    f"{self.output} holds another {job.spec.spec_id} ({_size(other)}; other bases, rounding "
+                    f"or matching?): begin a new run with another -o"
                 )
+            self._check_cost(job)
         unfit = [record for record in self.planned.unfit.values() if record.key not in self._records]
         self._unsettled = [*self._renamed(), *unfit]
+
+    def _check_cost(self, job: Job) -> None:
+        """A person's builder may have changed since; its factors are the same, its network is not."""
+        record, cost = self._records.get(_key(job)), self.planned.counted[job.number].cost
+        if record is None or record.cost is None or cost is None:
+            return
+        then, now = ((c.macs, c.params) for c in (record.cost, cost))
+        if then != now:
+            raise UsageError(
+                f"{self.output} holds {job.spec.spec_id} with {then[0]} MACs and {then[1]} parameters, "
+                f"it now has {now[0]} and {now[1]}: begin a new run with another -o"
+            )
 
     def _settle(self) -> None:
         """Write what a resumed sweep changes without measuring; not before the host has been checked."""
@@ -219,6 +232,11 @@ def complete_launches(record: Record) -> tuple[Launch, ...]:
 
 def _key(job: Job) -> tuple[object, ...]:
     return (*job.spec.identity, job.workload)
+
+
+def _size(record: Record) -> str:
+    spec = record.spec
+    return "inputs of its own" if spec.input_size is None else f"{spec.input_size} {spec.input_unit}"
 
 
 def _check_plan(path: Path | None, then: Plan, now: Plan) -> None:

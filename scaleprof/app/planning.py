@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from scaleprof.app.counting import (
-    DEFAULT_MODEL,
-    DEFAULT_PHI,
-    Counted,
-    count_specs,
-    describe_sweep,
-    make_record,
-)
+from scaleprof.app.choosing import Choice
+from scaleprof.app.counting import Counted, OnDone, count_choice, make_record
 from scaleprof.errors import UsageError
 from scaleprof.measuring import estimate, host
 from scaleprof.measuring.messages import Job
 from scaleprof.measuring.presets import build_s, launch_s, make_plan, visit_s
 from scaleprof.measuring.weights import CALIBRATION_BATCH
-from scaleprof.records import Phi, Plan, Record, Workload
-from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
+from scaleprof.records import Plan, Record, Workload
 from scaleprof.units import format_bytes
 
 # Seen: resident peaks are up to twice the counted activations, by the workspaces of convolutions.
@@ -87,34 +80,27 @@ class SweepPlan(msgspec.Struct, frozen=True):
 
 
 def plan_sweep(
-    model: str | Sequence[str] = DEFAULT_MODEL,
+    choice: Choice,
     *,
-    strategies: str | Sequence[str] = DEFAULT_STRATEGIES,
-    phi: str | Phi | Sequence[Phi | str] = DEFAULT_PHI,
     device: str = "auto",
     batch_size: int | Sequence[int] = 1,
     threads: int | None = None,
-    bases: Bases | None = None,
     plan: Plan | None = None,
     seed: int = 0,
-    on_counted: Callable[[int, int], None] = lambda _done, _total: None,
+    on_done: OnDone = lambda _done, _total: None,
 ) -> SweepPlan:
-    """Expand, count and forecast a sweep without running a model.
+    """Expand, match, count and forecast a sweep without running a model.
 
-    `on_counted` is called with (models counted, models in all); the rest is as for `sweep`.
+    `on_done` is called with (models done, models in all); the rest is as for `sweep`.
 
     Raises:
-        UsageError: a model, strategy, φ, device, batch size or number of threads that cannot be.
+        UsageError: a scale, device, batch size or number of threads that cannot be.
     """
-    specs = describe_sweep(model, strategies, phi, bases)
     resolved = host.resolve_device(device)
     workloads = _workloads(resolved, batch_size, threads)
-    counted = []
-    for one in count_specs(specs):
-        counted.append(one)
-        on_counted(len(counted), len(specs))
+    counted = count_choice(choice, on_done)
     jobs = tuple(
-        Job(number, one.spec, workload)
+        Job(number, one.spec, workload, choice.models[one.spec.model].locator)
         for number, (workload, one) in enumerate((w, c) for w in workloads for c in counted)
     )
     costs = dict(enumerate(counted * len(workloads)))
@@ -162,9 +148,9 @@ def _forecast(job: Job, counted: Counted, rate_macs_per_s: float) -> Forecast:
 
 
 def _unfit(job: Job, counted: Counted, forecast: Forecast, available_bytes: int) -> Record | None:
-    """The record of a job that is not run: it could not be counted, or does not fit."""
+    """The record of a job that is not run: it could not be counted or matched, or does not fit."""
     record = make_record(counted, job.workload)
-    if counted.failure:
+    if counted.status != "ok":
         return record
     if forecast.peak_bytes <= _MEMORY_SHARE * available_bytes:
         return None

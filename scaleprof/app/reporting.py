@@ -98,7 +98,7 @@ _BEGINNINGS: dict[Format, tuple[str, ...]] = {
     "html": ("<!doctype html>",),
     "csv": ("spec_id,model,strategy,phi,published,also,",),
     "json": ('[\n  {\n    "spec_id": ',),
-    "markdown": ("| model | input | growth | MACs |",),
+    "markdown": ("| model | input | asked | growth | MACs |",),
 }
 
 

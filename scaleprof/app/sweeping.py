@@ -6,14 +6,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scaleprof.app.counting import DEFAULT_MODEL, DEFAULT_PHI
+from scaleprof.app.choosing import DEFAULT_MODEL, DEFAULT_PHI, choose
 from scaleprof.app.ledger import Ledger, Watcher
 from scaleprof.app.planning import SweepPlan, plan_sweep
 from scaleprof.app.run import Run
 from scaleprof.errors import MeasuringError
 from scaleprof.measuring.presets import make_plan
 from scaleprof.measuring.schedule import Schedule
-from scaleprof.records import Phi
+from scaleprof.records import MatchMetric, Phi
+from scaleprof.scaling.rounding import RoundingName
 from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
 from scaleprof.store import check_replaceable
 
@@ -61,6 +62,8 @@ def sweep(
     batch_size: int | Sequence[int] = 1,
     threads: int | None = None,
     bases: Bases | None = None,
+    rounding: RoundingName = "tf",
+    match: MatchMetric | None = None,
     preset: str = "default",
     seed: int = 0,
     output: str | Path | None = None,
@@ -70,13 +73,16 @@ def sweep(
     """Build, count and measure families of scaled models on a real device.
 
     Args:
-        model: one family or several (`scaleprof models` lists them).
+        model: a family (`scaleprof models` lists them), `FILE.py:FACTORY`, `MODULE:FACTORY`,
+            `torchvision:NAME` or `timm:NAME`; or several.
         strategies: names, or one text with commas.
         phi: values of φ, or a text such as `0..3`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         batch_size: one size or several.
         threads: CPU threads; by default the CPUs that this process may use.
         bases: the compound bases, Tan & Le's unless given.
+        rounding: `tf` or `pycls`.
+        match: the metric (`macs`, `params`, `activations`) to bring to base × 2^φ for every strategy.
         preset: `quick` (1 launch), `default` (3) or `rigorous` (5).
         seed: of weights, inputs and visiting order.
         output: a run file to keep the results in as they come.
@@ -87,13 +93,10 @@ def sweep(
         ScaleprofError: the request cannot be carried out; the message says why and what to do.
     """
     planned = plan_sweep(
-        model,
-        strategies=strategies,
-        phi=phi,
+        choose(model, strategies, phi, bases=bases, rounding=rounding, match=match),
         device=device,
         batch_size=batch_size,
         threads=threads,
-        bases=bases,
         plan=make_plan(preset),
         seed=seed,
     )
@@ -105,6 +108,7 @@ def sweep(
         "device": device,
         "batch_size": batch_size,
     }
-    asked |= {"threads": threads, "bases": bases, "preset": preset, "seed": seed}
+    asked |= {"threads": threads, "bases": bases, "rounding": rounding, "match": match}
+    asked |= {"preset": preset, "seed": seed}
     command = (f"scaleprof.sweep({', '.join(f'{name}={value!r}' for name, value in asked.items())})",)
     return run_sweep(planned, output=path, resume=resume, overwrite=overwrite, command=command)

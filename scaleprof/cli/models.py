@@ -3,76 +3,108 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaleprof.cli.options import split_names, write_out
+from scaleprof.cli.options import choose_models, say_counting, scaling_options, write_out
 from scaleprof.errors import ExitCode
-from scaleprof.models import FAMILIES, find_family
-from scaleprof.models.family import ModelFamily
-from scaleprof.records import ModelSpec
-from scaleprof.scaling.published import TABLES, numbered
-from scaleprof.scaling.rules import DEFAULT_STRATEGIES
-from scaleprof.scaling.sweep import Sweep, expand, parse_phi
+from scaleprof.models import FAMILIES, announced
+from scaleprof.models.family import Model
+from scaleprof.records import Shape
+from scaleprof.scaling.published import TABLES
+
+if TYPE_CHECKING:
+    from scaleprof.reporting.rows import CostRow
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option(
-    "--phi", default="0..3", show_default=True, metavar="0..7", help="Values of φ to show the integers at."
-)
-@click.option(
-    "--strategy", "strategies", default=",".join(DEFAULT_STRATEGIES), show_default=True, metavar="S,S…"
-)
+@scaling_options
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def models(name: str | None, phi: str, strategies: str, format_: str) -> int:
-    """List the families, or show what one becomes at each φ.
+def models(name: str | None, format_: str, **scaling: Any) -> int:
+    """List what can be scaled, or show what one model becomes at each φ: integers and achieved growth.
+
+    NAME is what --model takes elsewhere: a family, FILE.py:FACTORY, torchvision:NAME, …
 
     \b
     scaleprof models
     scaleprof models efficientnet_b0 --phi 0..7 --strategy compound
     """
     if name is None:
-        listed = [_summary(family) for family in FAMILIES.values()]
-        write_out(json.dumps(listed, indent=2) if format_ == "json" else "\n".join(map(_list_line, listed)))
+        families = [_summary(family) for family in FAMILIES.values()]
+        write_out(json.dumps(families, indent=2) if format_ == "json" else _listing(families))
         return ExitCode.OK
-    family = find_family(name)
-    sweep = Sweep((name,), tuple(split_names(strategies, option="--strategy")), parse_phi(phi))
-    specs = expand(sweep, FAMILIES)
+    choice = choose_models(models=[name], **scaling)
+    (model,) = choice.models.values()
+
+    from scaleprof.app.counting import count_choice, make_record
+    from scaleprof.records import Workload
+    from scaleprof.reporting.rows import cost_row
+
+    rows = [cost_row(make_record(one, Workload("cpu"))) for one in count_choice(choice, say_counting)]
     if format_ == "json":
-        write_out(json.dumps({**_summary(family), "specs": [_spec(spec) for spec in specs]}, indent=2))
+        write_out(json.dumps({**_summary(model), "specs": [_spec(row) for row in rows]}, indent=2))
         return ExitCode.OK
-    facts = [f"{key:>16}  {value}" for key, value in _summary(family).items()]
-    write_out("\n".join([*facts, "", *map(_spec_line, specs)]))
+    facts = [f"{key:>13}  {value}" for key, value in _summary(model).items()]
+    write_out("\n".join([*facts, "", *_table(rows)]))
     return ExitCode.OK
 
 
-def _summary(family: ModelFamily) -> dict[str, str]:
-    rows = TABLES.get(family.name, ())
-    names = [row.name if numbered(row) is None else f"{numbered(row)}" for row in rows]
+def _summary(model: Model) -> dict[str, str]:
+    rows = TABLES.get(model.name, ())
+    size = "its own" if model.base_input_size is None else f"{model.base_input_size} {model.input_unit}"
     return {
-        "name": family.name,
-        "title": family.title,
-        "depth": family.depth_means,
-        "width": family.width_means,
-        "resolution": family.resolution_means,
-        "base input": f"{family.base_input_size} {family.input_unit}",
-        "published phi": ", ".join(names) or "none",
-        "source": family.source,
+        "name": model.name,
+        "title": model.title,
+        **model.means,
+        "base input": size,
+        "published phi": ", ".join(f"{row.name if row.number is None else row.number}" for row in rows)
+        or "none",
+        "source": model.source,
     }
 
 
-def _list_line(summary: dict[str, str]) -> str:
-    return f"{summary['name']:24}{summary['title']} ({summary['source']})"
+def _listing(families: Sequence[dict[str, str]]) -> str:
+    """Each family with what depth, width and resolution mean in it, and where other models come from."""
+    blocks = []
+    for family in families:
+        meanings = "".join(f"\n    {key:12}{family[key]}" for key in ("depth", "width", "resolution"))
+        blocks.append(f"{family['name']}  {family['title']} ({family['source']}){meanings}")
+    packages = "".join(f"\n    {entry.name} ({entry.value})" for entry in announced())
+    others = [
+        "your own      FILE.py:FACTORY or MODULE:FACTORY, a function build(scale) that returns a module",
+        "as they are   torchvision:NAME, timm:NAME (resolution alone grows)",
+    ]
+    blocks.append("\n".join(others) + (f"\ninstalled packages announce:{packages}" if packages else ""))
+    return "\n\n".join(blocks)
 
 
-def _spec_line(spec: ModelSpec) -> str:
-    integers = "  ".join(f"{key} {_short(value)}" for key, value in spec.shape.items())
-    return f"{spec.spec_id}  {spec.input_size} {spec.input_unit}  {integers}"
+def _table(rows: Sequence[CostRow]) -> list[str]:
+    """A line a model: requested and achieved growth, and the integers."""
+    from scaleprof.reporting.tables import growth_text, input_text
+    from scaleprof.units import format_count
+
+    width = max(len(row.spec_id) for row in rows)
+    lines = [f"{'model':{width}}  {'input':>8}  {'asked':>7}  {'growth':>7}  {'MACs':>7}  integers"]
+    for row in rows:
+        size = input_text(row)
+        asked, got = f"{row.requested_growth:.2f}×", growth_text(row)
+        macs = "–" if row.macs is None else format_count(row.macs)
+        words = _integers(row.shape) if row.reason is None else f"{row.status}: {row.reason}"
+        lines.append(f"{row.spec_id:{width}}  {size:>8}  {asked:>7}  {got:>7}  {macs:>7}  {words}".rstrip())
+    return lines
 
 
-def _spec(spec: ModelSpec) -> dict[str, object]:
-    return {"spec_id": spec.spec_id, "input_size": spec.input_size, "shape": spec.shape, "also": spec.also}
+def _integers(shape: Shape | None) -> str:
+    return "  ".join(f"{key} {_short(value)}" for key, value in (shape or {}).items())
+
+
+def _spec(row: CostRow) -> dict[str, object]:
+    names = ("spec_id", "also", "depth", "width", "resolution", "input_size", "shape", "macs")
+    growths = ("requested_growth", "achieved_growth", "matched_growth", "status", "reason")
+    return {name: getattr(row, name) for name in (*names, *growths)}
 
 
 def _short(value: int | tuple[int, ...]) -> str:

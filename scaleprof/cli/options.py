@@ -6,14 +6,18 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from scaleprof.errors import UsageError
-from scaleprof.scaling.rules import DEFAULT_STRATEGIES, STRATEGIES, Bases
+from scaleprof.records import MatchMetric
+from scaleprof.scaling.rounding import ROUNDINGS, RoundingName
+from scaleprof.scaling.rules import DEFAULT_STRATEGIES, RELATIVE_FORM, STRATEGIES, Bases
+from scaleprof.scaling.sweep import MATCHES
 
 if TYPE_CHECKING:
+    from scaleprof.app.choosing import Choice
     from scaleprof.reporting.rows import Row
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -23,16 +27,23 @@ TABLE_FORMATS = ("table", "json", "csv", "markdown")
 
 
 def model_options(command: Command) -> Command:
-    """Which models: `--model`, `--strategy`, `--phi` and the compound bases."""
+    """Which models: `--model`, and how to scale them."""
+    return click.option(
+        "-m", "--model", "models", multiple=True, default=["efficientnet_b0"], show_default=True,
+        metavar="NAME|FILE.py:FACTORY|MODULE:FACTORY|torchvision:NAME|timm:NAME",
+        help="Model to scale; repeatable (scaleprof models lists the families). The code of FILE or "
+        "MODULE is executed.",
+    )(scaling_options(command))  # fmt: skip
+
+
+def scaling_options(command: Command) -> Command:
+    """How to scale: `--strategy`, `--phi`, the compound bases, `--match` and `--rounding`."""
     for option in reversed(
         [
             click.option(
-                "-m", "--model", "models", multiple=True, default=["efficientnet_b0"], show_default=True,
-                metavar="NAME", help="Family to scale; repeatable (scaleprof models lists them).",
-            ),
-            click.option(
                 "--strategy", "strategies", default=",".join(DEFAULT_STRATEGIES), show_default=True,
-                metavar="S,S…", help=f"Directions of growth: {', '.join(STRATEGIES)}.",
+                metavar="S,S…",
+                help=f"Directions of growth: {', '.join(STRATEGIES)}, or shares such as {RELATIVE_FORM}.",
             ),
             click.option(
                 "--phi", default="0..3", show_default=True, metavar="0..7",
@@ -51,6 +62,14 @@ def model_options(command: Command) -> Command:
                 "--resolution-base", type=float, default=1.15, show_default=True,
                 help="Compound growth of resolution per φ (Tan & Le's γ).",
             ),
+            click.option(
+                "--match", type=click.Choice(["none", *MATCHES]), default="none", show_default=True,
+                help="Solve each strategy's growth so that this metric comes nearest to base × 2^φ.",
+            ),
+            click.option(
+                "--rounding", type=click.Choice(ROUNDINGS), default="tf", show_default=True,
+                help="How factors become whole layers, channels and pixels.",
+            ),
         ]
     ):  # fmt: skip
         command = option(command)
@@ -65,9 +84,32 @@ def format_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
-def make_bases(depth_base: float, width_base: float, resolution_base: float) -> Bases:
-    """The compound bases, checked."""
-    return Bases(depth_base, width_base, resolution_base)
+def choose_models(
+    *,
+    models: Sequence[str],
+    strategies: str,
+    phi: str,
+    depth_base: float,
+    width_base: float,
+    resolution_base: float,
+    match: str,
+    rounding: str,
+) -> Choice:
+    """What the model options mean; imports nothing heavy unless a model needs it.
+
+    Raises:
+        UsageError: a model, strategy, φ or base that cannot be.
+    """
+    from scaleprof.app.choosing import choose
+
+    return choose(
+        models,
+        split_names(strategies, option="--strategy"),
+        phi,
+        bases=Bases(depth_base, width_base, resolution_base),
+        match=None if match == "none" else cast(MatchMetric, match),
+        rounding=cast(RoundingName, rounding),
+    )
 
 
 def split_names(text: str, *, option: str) -> list[str]:

@@ -6,19 +6,18 @@ import re
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scaleprof.cli.options import (
+    choose_models,
     format_option,
-    make_bases,
     model_options,
     print_rows,
     say,
     say_counting,
     shown,
-    split_names,
     split_sizes,
 )
 from scaleprof.errors import ExitCode, InterruptedSweepError, UsageError
@@ -81,12 +80,6 @@ _ASK_BEYOND_S = 15 * 60
 @click.option("--no-report", is_flag=True, help="Write no report.")
 @format_option
 def sweep(
-    models: tuple[str, ...],
-    strategies: str,
-    phi: str,
-    depth_base: float,
-    width_base: float,
-    resolution_base: float,
     device: str,
     batch_size: str,
     threads: int | None,
@@ -103,6 +96,7 @@ def sweep(
     report_path: Path | None,
     no_report: bool,
     format_: str,
+    **model_options: Any,
 ) -> int:
     """Build families of scaled models, measure each on a real device, and draw the report.
 
@@ -110,32 +104,29 @@ def sweep(
     scaleprof sweep --phi 0..3                  the four strategies on this machine
     scaleprof sweep --phi 0..7 --device cuda    on the first GPU
     scaleprof sweep --strategy published --phi 0..7,L2
+    scaleprof sweep -m resnet50 -m torchvision:vit_b_16 --match macs
     """
     _check_flags(
         resume=resume, overwrite=overwrite, output=output, no_report=no_report, report_path=report_path
     )
     _check_outputs(output, report_path, resume=resume, overwrite=overwrite, no_report=no_report)
-    bases = make_bases(depth_base, width_base, resolution_base)
     sizes = split_sizes(batch_size, option="--batch-size")
-    names = split_names(strategies, option="--strategy")
     ci = None if target_ci is None else parse_fraction(target_ci, option="--target-ci")
     limit_s = None if max_time is None else parse_duration_s(max_time, option="--max-time")
     timeout_s = parse_duration_s(timeout, option="--timeout")
+    choice = choose_models(**model_options)
 
     from scaleprof.app.planning import plan_sweep
     from scaleprof.measuring.presets import make_plan
 
     planned = plan_sweep(
-        models,
-        strategies=names,
-        phi=phi,
+        choice,
         device=device,
         batch_size=sizes,
         threads=threads,
-        bases=bases,
         plan=make_plan(preset, target_ci=ci, max_time_s=limit_s, timeout_s=timeout_s),
         seed=seed,
-        on_counted=say_counting,
+        on_done=say_counting,
     )
     if dry_run:
         return _show_plan(planned, format_)

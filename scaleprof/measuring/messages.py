@@ -11,11 +11,15 @@ from scaleprof.records import Host, ModelSpec, Status, Warmup, Workload
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One model under one workload; `number` is unique in a sweep."""
+    """One model under one workload; `number` is unique in a sweep.
+
+    `locator` is what `scaleprof.models.find_model` finds the model by, in whatever process.
+    """
 
     number: int
     spec: ModelSpec
     workload: Workload
+    locator: str
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):

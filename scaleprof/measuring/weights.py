@@ -7,54 +7,61 @@ vacuous and brings denormals into the timing. So batch-norm statistics are taken
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_leaves
 
 # At least two images, since a last stage of one pixel has no variance over one; no more, to stay cheap.
 CALIBRATION_BATCH = 2
 
-_MIN_OUTPUT_STD = 1e-3
-_MAX_OUTPUT_STD = 1e3
-
 
 class OutputError(ValueError):
-    """The prepared model's outputs are not of order one."""
+    """The prepared model's outputs cannot be told from nonsense."""
 
 
-def settle_batch_norms(network: nn.Module, images: torch.Tensor) -> None:
-    """Set batch-norm statistics from one pass over the images; everything else stays in eval mode.
+def needs_settling(network: nn.Module) -> bool:
+    """Whether it has batch norms, whose statistics are to be set."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
 
-    The images are those that will be timed (`[batch, 3, height_px, width_px]`, two are enough): statistics
-    of other sizes or of other noise drift apart from layer to layer, and deep models' outputs explode.
+
+def joined(first: Sequence[torch.Tensor], more: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Inputs with more samples behind them; as they are, if they do not fit on each other."""
+    fits = all(a.dim() and a.shape[1:] == b.shape[1:] for a, b in zip(first, more, strict=True))
+    return tuple(torch.cat(pair) for pair in zip(first, more, strict=True)) if fits else tuple(first)
+
+
+def settle_batch_norms(network: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+    """Set batch-norm statistics from one pass over the inputs; everything else stays in eval mode.
+
+    The inputs are those that will be timed, two samples at least: statistics of other sizes or of other
+    noise drift apart from layer to layer, and deep models' outputs explode.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    if not norms:
-        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average: after one pass, that pass's own statistics
         norm.train()
-    missing = CALIBRATION_BATCH - len(images)
-    extra = [torch.randn_like(images[:1])] * missing
     with torch.inference_mode():
-        network(torch.cat([images[:CALIBRATION_BATCH], *extra]))
+        network(*inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
 
 
-def output_std(output: torch.Tensor) -> float:
-    """Standard deviation of the outputs, checked to be of order one.
+def output_std(output: object) -> float:
+    """Standard deviation of all the numbers that a model puts out, in whatever structure.
 
     Raises:
-        OutputError: outputs that are not finite, vanish or explode.
+        OutputError: numbers that are not finite, or none at all.
     """
-    std = float(output.float().std(correction=0))
-    if not math.isfinite(std) or not _MIN_OUTPUT_STD <= std <= _MAX_OUTPUT_STD:
-        raise OutputError(
-            f"outputs have a standard deviation of {std:.3g}, of order one is needed for a true timing"
-        )
+    tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor) and leaf.numel()]
+    if not tensors:
+        raise OutputError(f"the model puts out no numbers ({type(output).__name__})")
+    std = float(torch.cat([tensor.detach().float().flatten() for tensor in tensors]).std(correction=0))
+    if not math.isfinite(std):
+        raise OutputError("outputs are not finite numbers: a true timing needs values of order one")
     return std

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import msgspec
 import torch
 
-from scaleprof.errors import ScaleprofError
+from scaleprof.errors import NETWORK_ERRORS, ScaleprofError
 from scaleprof.measuring import host, references
 from scaleprof.measuring.memory import CpuPeakMeter, CudaPeakMeter, PeakMeter, give_back_freed_memory
 from scaleprof.measuring.messages import (
@@ -34,8 +34,15 @@ from scaleprof.measuring.messages import (
 from scaleprof.measuring.presets import min_visit_s
 from scaleprof.measuring.timing import Call, CpuTimer, Timer, sample_s, timer_for
 from scaleprof.measuring.warmup import warm_up
-from scaleprof.measuring.weights import output_std, settle_batch_norms
-from scaleprof.models import find_family
+from scaleprof.measuring.weights import (
+    CALIBRATION_BATCH,
+    joined,
+    needs_settling,
+    output_std,
+    settle_batch_norms,
+)
+from scaleprof.models import find_model
+from scaleprof.models.family import Model
 from scaleprof.units import format_bytes
 
 # What torch says when memory runs out on the CPU; on CUDA it has an exception of its own.
@@ -53,6 +60,7 @@ class Worker:
         self.timer: Timer = timer_for(self.device)
         self._seed = opening.seed
         self._calls: dict[int, Call] = {}
+        self._models: dict[str, Model] = {}
         self._references = {
             "reference_network_s": references.reference_network(self.device),
             "matrix_product_s": references.matrix_product(self.device),
@@ -67,17 +75,17 @@ class Worker:
         began_s = time.perf_counter()
         meter, missing = self._peak_meter()
         torch.manual_seed(self._seed)
-        network = find_family(job.spec.model).build(job.spec.shape).eval().to(self.device)
-        side = job.spec.input_size
-        images = torch.randn(job.workload.batch_size, 3, side, side, device=self.device)
-        settle_batch_norms(network, images)
+        model = self._model(job)
+        network = model.build(job.spec).eval().to(self.device)
+        inputs = self._inputs(model, job, job.workload.batch_size)
+        if needs_settling(network):
+            settle_batch_norms(network, self._calibration_inputs(model, job, inputs))
 
-        def call() -> torch.Tensor:
-            output: torch.Tensor = network(images)
-            return output
+        def call() -> object:
+            return network(*inputs)
 
         build_s = time.perf_counter() - began_s
-        outputs: list[torch.Tensor] = []
+        outputs: list[object] = []
         cold_s = self.timer.wall_s(lambda: outputs.append(call()))
         std = output_std(outputs.pop())
         peak_bytes, missing = self._peak_bytes(meter, call, missing)
@@ -111,6 +119,22 @@ class Worker:
         give_back_freed_memory()
         if self.device != "cpu":
             torch.cuda.empty_cache()
+
+    def _model(self, job: Job) -> Model:
+        """The job's model; a person's code is loaded once a process."""
+        if job.locator not in self._models:
+            self._models[job.locator] = find_model(job.locator)
+        return self._models[job.locator]
+
+    def _inputs(self, model: Model, job: Job, batch_size: int) -> tuple[torch.Tensor, ...]:
+        return tuple(tensor.to(self.device) for tensor in model.inputs(job.spec, batch_size))
+
+    def _calibration_inputs(
+        self, model: Model, job: Job, inputs: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, ...]:
+        """The timed inputs, with more samples beside them where there is but one."""
+        missing = CALIBRATION_BATCH - job.workload.batch_size
+        return joined(inputs, self._inputs(model, job, missing)) if missing > 0 else inputs
 
     def _peak_meter(self) -> tuple[PeakMeter | None, str | None]:
         if self.device != "cpu":
@@ -152,7 +176,7 @@ def answer(worker: Worker, command: Build | Visit) -> Reply:
         refused = Refused("oom", _first_line(error), fatal=False)
     except MemoryError:
         refused = Refused("oom", "Python could not allocate memory", fatal=False)
-    except (RuntimeError, ValueError, TypeError, ScaleprofError) as error:
+    except (*NETWORK_ERRORS, ScaleprofError) as error:
         refused = _refused(worker, error)
     if not refused.fatal:
         worker.forget(number)
@@ -160,7 +184,11 @@ def answer(worker: Worker, command: Build | Visit) -> Reply:
 
 
 def _refused(worker: Worker, error: Exception) -> Refused:
-    if _CPU_OOM in str(error):
+    # A person's builder is told of in our words; what it raised is the cause.
+    raised = error.__cause__ or error
+    if isinstance(raised, (torch.OutOfMemoryError, MemoryError)):
+        return Refused("oom", _first_line(error), fatal=False)
+    if _CPU_OOM in str(raised):
         free = format_bytes(host.available_memory_bytes())
         return Refused("oom", f"memory ran out on the CPU ({free} available)", fatal=False)
     # After a CUDA error other than OOM the context may be unusable: nothing timed in it could be trusted.

@@ -6,12 +6,12 @@ integers are rounded here (`scaleprof.scaling.rounding`), so torchvision's own m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from scaleprof.models.family import ModelFamily
+from scaleprof.models.family import ModelFamily, many, one
 from scaleprof.records import Shape
-from scaleprof.scaling.rounding import round_channels, round_repeats
-from scaleprof.scaling.rules import Factors
+from scaleprof.scaling.rounding import Scale
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,75 +37,62 @@ _B0_STAGES = (
     _Stage(6, 5, 2, 192, 4),
     _Stage(6, 3, 1, 320, 1),
 )
-_TOTAL_STRIDE_PX = 32
-_MAX_BLOCKS = 4096  # the module alone takes a minute to construct beyond this
 # The authors' batch-norm settings (tensorflow/tpu efficientnet_model.py), not torch's defaults.
 _BATCH_NORM_EPS = 1e-3
 _BATCH_NORM_MOMENTUM = 0.01
 _DROPOUT = 0.2
 
 
-def shape_at(wanted: Factors) -> Shape:
-    """Stem, stage and head channels, and repeats per stage, at the wanted factors.
+def shape_at(scale: Scale) -> Shape:
+    """Stem, stage and head channels, and repeats per stage.
 
-    >>> shape_at(Factors(width=1.1, depth=1.2))["stage_repeats"]
+    >>> shape_at(Scale(width=1.1, depth=1.2))["stage_repeats"]
     (2, 3, 3, 4, 4, 5, 2)
     """
     return {
-        "stem_channels": round_channels(_B0_STEM_CHANNELS * wanted.width),
-        "stage_channels": tuple(round_channels(stage.channels * wanted.width) for stage in _B0_STAGES),
-        "stage_repeats": tuple(round_repeats(stage.repeats * wanted.depth) for stage in _B0_STAGES),
-        "head_channels": round_channels(_B0_HEAD_CHANNELS * wanted.width),
+        "stem_channels": scale.channels(_B0_STEM_CHANNELS),
+        "stage_channels": tuple(scale.channels(stage.channels) for stage in _B0_STAGES),
+        "stage_repeats": tuple(scale.repeats(stage.repeats) for stage in _B0_STAGES),
+        "head_channels": scale.channels(_B0_HEAD_CHANNELS),
     }
 
 
-def build(shape: Shape) -> nn.Module:
+def construct(shape: Shape) -> nn.Module:
     """The network with these integers: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
+    from torchvision.models.efficientnet import MBConv
+
+    return assemble(shape, MBConv)
+
+
+def assemble(shape: Shape, block: Callable[..., nn.Module]) -> nn.Module:
+    """B0's stages with these integers, of blocks of this kind."""
     from functools import partial
 
     from torch.nn import BatchNorm2d
     from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 
-    stem, head, channels, repeats = _unpack(shape)
-    inputs = (stem, *channels[:-1])
+    channels = many(shape, "stage_channels")
+    inputs = (one(shape, "stem_channels"), *channels[:-1])
+    stages = zip(_B0_STAGES, inputs, channels, many(shape, "stage_repeats"), strict=True)
     settings = [
-        MBConvConfig(stage.expand_ratio, stage.kernel_px, stage.stride, c_in, c_out, layers)
-        for stage, c_in, c_out, layers in zip(_B0_STAGES, inputs, channels, repeats, strict=True)
+        MBConvConfig(stage.expand_ratio, stage.kernel_px, stage.stride, c_in, c_out, layers, block=block)
+        for stage, c_in, c_out, layers in stages
     ]
     network: nn.Module = EfficientNet(
         settings,
         dropout=_DROPOUT,
         norm_layer=partial(BatchNorm2d, eps=_BATCH_NORM_EPS, momentum=_BATCH_NORM_MOMENTUM),
-        last_channel=head,
+        last_channel=one(shape, "head_channels"),
     )
     return network
-
-
-def _unpack(shape: Shape) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
-    stem, head = shape["stem_channels"], shape["head_channels"]
-    channels, repeats = shape["stage_channels"], shape["stage_repeats"]
-    if not (isinstance(stem, int) and isinstance(head, int)):
-        raise TypeError(f"stem_channels and head_channels are single integers: {shape}")
-    if isinstance(channels, int) or isinstance(repeats, int):
-        raise TypeError(f"stage_channels and stage_repeats hold one integer a stage: {shape}")
-    return stem, head, tuple(channels), tuple(repeats)
-
-
-def _count_blocks(shape: Shape) -> int:
-    return sum(_unpack(shape)[3])
 
 
 EFFICIENTNET_B0 = ModelFamily(
     name="efficientnet_b0",
     title="EfficientNet, scaled from B0",
-    depth_means="repeats of each of the seven MBConv stages, rounded up; stem and head stay",
-    width_means="channels of stem, stages and head, to multiples of 8",
-    resolution_means="side of the square input in pixels, to the nearest integer",
-    base_input_size=224,
-    min_input_size=_TOTAL_STRIDE_PX,
-    max_layers=_MAX_BLOCKS,
+    depth_means="repeats of each of the seven MBConv stages; stem and head stay",
+    width_means="channels of stem, stages and head",
     source="Tan & Le 2019, arXiv:1905.11946",
     shape_at=shape_at,
-    count_layers=_count_blocks,
-    build=build,
+    construct=construct,
 )

@@ -1,59 +1,167 @@
-"""What a family of scalable networks is."""
+"""What a model that can be scaled is, and what a family of them is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from scaleprof.errors import UsageError
-from scaleprof.records import Shape
-from scaleprof.scaling.rounding import round_px
-from scaleprof.scaling.rules import Factors
+from scaleprof.records import ModelSpec, Quoted, Shape
+from scaleprof.scaling.rounding import CHANNEL_DIVISOR, Scale
+from scaleprof.scaling.rules import DIMENSIONS
+from scaleprof.scaling.sweep import Family
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
+
+# A module of more blocks takes a minute to construct.
+_MAX_BLOCKS = 4096
+
+
+class Model(Family, Protocol):
+    """What counting and measuring need of a model: its network and its inputs, and words about it."""
+
+    @property
+    def locator(self) -> str:
+        """What `find_model` finds it by from another process."""
+
+    @property
+    def title(self) -> str:
+        """What it is, in a few words."""
+
+    @property
+    def source(self) -> str:
+        """Where it was published, or comes from."""
+
+    @property
+    def means(self) -> dict[str, str]:
+        """What depth, width and resolution are in it."""
+
+    @property
+    def is_monotone(self) -> bool:
+        """Whether no integer ever shrinks as the scale grows."""
+
+    def build(self, spec: ModelSpec) -> nn.Module:
+        """The network of a spec."""
+
+    def inputs(self, spec: ModelSpec, batch_size: int) -> tuple[torch.Tensor, ...]:
+        """Random inputs of the network, on torch's default device."""
+
+    def quoted(self, spec: ModelSpec) -> Quoted | None:
+        """An accuracy that came with the model, if it did."""
 
 
 class ModelFamily(msgspec.Struct, frozen=True):
     """A network that grows in depth, width and resolution, and what these words mean in it.
 
-    `shape_at` turns factors into the family's integers; `build` turns these into a module that takes one
-    image batch `[batch, 3, input_px, input_px]`.
+    `shape_at` turns a scale into the family's integers, `stage_repeats` and `stage_channels` among them;
+    `construct` turns these into a module that takes one image batch `[batch, 3, input_px, input_px]`.
     """
 
     name: str
     title: str
     depth_means: str
     width_means: str
-    resolution_means: str
-    base_input_size: int
-    min_input_size: int
-    max_layers: int
     source: str
-    shape_at: Callable[[Factors], Shape]
-    count_layers: Callable[[Shape], int]
-    build: Callable[[Shape], nn.Module]
+    shape_at: Callable[[Scale], Shape]
+    construct: Callable[[Shape], nn.Module]
+    base_input_size: int = 224
+    min_input_size: int = 32
+    resolution_means: str = "side of the square input in pixels"
     input_unit: Literal["px", "tokens"] = "px"
+    is_monotone: bool = True
 
-    def integers(self, wanted: Factors, input_size: int | None = None) -> tuple[Shape, int]:
-        """The integers and the input size at the wanted factors (at `input_size`, if it is given).
+    @property
+    def locator(self) -> str:
+        """A family is found by its name."""
+        return self.name
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """A family grows in all three."""
+        return DIMENSIONS
+
+    @property
+    def means(self) -> dict[str, str]:
+        """What depth, width and resolution are here."""
+        return {
+            "depth": self.depth_means,
+            "width": self.width_means,
+            "resolution": self.resolution_means,
+        }
+
+    def integers(self, scale: Scale, input_size: int | None = None) -> tuple[Shape, int]:
+        """The integers and the input size at a scale (at `input_size`, if it is given).
 
         Raises:
-            UsageError: factors that this architecture cannot have.
+            UsageError: a scale that this architecture cannot have.
         """
-        size = round_px(self.base_input_size * wanted.resolution) if input_size is None else input_size
+        size = scale.pixels(self.base_input_size) if input_size is None else input_size
         if size < self.min_input_size:
             raise UsageError(
-                f"resolution factor {wanted.resolution:.3g} makes the input {size} {self.input_unit}, "
+                f"resolution factor {scale.resolution:.3g} makes the input {size} {self.input_unit}, "
                 f"at least {self.min_input_size} are needed (raise --phi)"
             )
-        shape = self.shape_at(wanted)
-        layers = self.count_layers(shape)
-        if layers > self.max_layers:
+        base = self.shape_at(Scale(rounding=scale.rounding))
+        self._check_minimum("depth", scale.depth, max(many(base, "stage_repeats")), 1, "layer")
+        widest = max(many(base, "stage_channels"))
+        self._check_minimum("width", scale.width, widest, CHANNEL_DIVISOR, "channels")
+        shape = self.shape_at(scale)
+        blocks = sum(many(shape, "stage_repeats"))
+        if blocks > _MAX_BLOCKS:
             raise UsageError(
-                f"depth factor {wanted.depth:.4g} makes {layers} blocks, "
-                f"at most {self.max_layers} are built (lower --phi)"
+                f"depth factor {scale.depth:.4g} makes {blocks} blocks, "
+                f"at most {_MAX_BLOCKS} are built (lower --phi)"
             )
         return shape, size
+
+    def build(self, spec: ModelSpec) -> nn.Module:
+        """The network with the spec's integers."""
+        if spec.shape is None:
+            raise TypeError(f"{spec.spec_id} has no integers")
+        return self.construct(spec.shape)
+
+    def inputs(self, spec: ModelSpec, batch_size: int) -> tuple[torch.Tensor, ...]:
+        """One batch of random images, `[batch, 3, input_px, input_px]`."""
+        return image_batch(spec, batch_size)
+
+    def quoted(self, spec: ModelSpec) -> Quoted | None:  # noqa: ARG002 - the papers' results join by themselves
+        """None: what the papers printed is in `scaleprof.scaling.results`."""
+        return None
+
+    def _check_minimum(self, name: str, factor: float, largest: int, least: int, unit: str) -> None:
+        """Below this every stage is at its least, and a smaller factor means nothing."""
+        if largest * factor < least * (1 - 1e-9):
+            raise UsageError(
+                f"{name} factor {factor:.3g} is below what it can have: its largest stage has {largest} "
+                f"{unit}{'s' if unit == 'layer' and largest > 1 else ''}, and {least} is the least "
+                f"(at least {least / largest:.3g}; raise --phi)"
+            )
+
+
+def image_batch(spec: ModelSpec, batch_size: int) -> tuple[torch.Tensor, ...]:
+    """Random images for a spec, `[batch, 3, input_px, input_px]`, on torch's default device."""
+    import torch
+
+    if spec.input_size is None:
+        raise TypeError(f"{spec.spec_id} has no input size")
+    return (torch.randn(batch_size, 3, spec.input_size, spec.input_size),)
+
+
+def one(shape: Shape, name: str) -> int:
+    """A single integer of a shape."""
+    value = shape[name]
+    if not isinstance(value, int):
+        raise TypeError(f"{name} is a single integer, got {value}")
+    return value
+
+
+def many(shape: Shape, name: str) -> tuple[int, ...]:
+    """The integers of a shape that come one a stage."""
+    value = shape[name]
+    if isinstance(value, int):
+        raise TypeError(f"{name} holds one integer a stage, got {value}")
+    return tuple(value)

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import METRICS, Metric
 from scaleprof.reporting.rows import MeasuredRow
-from scaleprof.reporting.tables import latency_text, memory_text
+from scaleprof.reporting.tables import growth_text, input_text, latency_text, memory_text
 from scaleprof.reporting.view import RunView
 
 # Okabe–Ito blue, vermillion, green and purple, then colours that keep 3:1 contrast on both backgrounds.
@@ -42,7 +42,12 @@ def render(views: Sequence[RunView], *, version: str) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        metrics=METRICS, latency_text=latency_text, memory_text=memory_text, sort_value=_sort_value
+        metrics=METRICS,
+        growth_text=growth_text,
+        input_text=input_text,
+        latency_text=latency_text,
+        memory_text=memory_text,
+        sort_value=_sort_value,
     )
     scripts = [get_plotlyjs(), _asset("report.js")]
     return environment.get_template("report.html.j2").render(

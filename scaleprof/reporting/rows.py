@@ -7,11 +7,15 @@ from typing import Any
 
 import msgspec
 
-from scaleprof.records import Phi, Record, RunHeader, Shape, Status, Stop, UncountedOperator
-from scaleprof.scaling.published import row_of
+from scaleprof.records import Phi, Quoted, Record, RunHeader, Shape, Status, Stop, UncountedOperator
+from scaleprof.scaling.budget import is_off
+from scaleprof.scaling.results import result_of
 from scaleprof.stats.latency import MIN_SAMPLES_P95, UNSTABLE_RATIO, LatencySummary, summarise
 from scaleprof.units import MS_PER_S
 
+# Outputs beyond these are not those of a trained network, and tiny ones may be slow to compute with.
+_LEAST_OUTPUT_STD = 1e-3
+_MOST_OUTPUT_STD = 1e3
 _NOT_YET = "this version of scaleprof does not measure it"
 
 
@@ -26,7 +30,9 @@ class Caution(msgspec.Struct, frozen=True):
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     """What a model is and what it costs before it runs.
 
-    `accuracy` is the published top-1 accuracy in percent, with its `accuracy_recipe`, where there is one.
+    `requested_growth` is what the factors ask for, or the budget of a matched sweep; `achieved_growth` is of
+    MACs, `matched_growth` of the metric in `match`, all against the base. `accuracy` is the published top-1
+    accuracy in percent, with its `accuracy_recipe`, where there is one.
     """
 
     spec_id: str
@@ -38,11 +44,14 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     depth: float
     width: float
     resolution: float
-    input_size: int
+    input_size: int | None
     input_unit: str
-    shape: Shape
+    shape: Shape | None
+    rounding: str
+    match: str | None
     requested_growth: float
     achieved_growth: float | None
+    matched_growth: float | None
     macs: int | None
     params: int | None
     activations: int | None
@@ -109,7 +118,7 @@ def measured_row(record: Record, header: RunHeader) -> MeasuredRow:
     if not record.workload.on_cuda:
         numbers |= dict.fromkeys(("gpu_ms", "graph_ms", "launch_bound_ratio"))
     return MeasuredRow(
-        **fields | {"warnings": _cautions(record, summary)},
+        **fields | {"warnings": (*_cost_cautions(record), *_cautions(record, summary))},
         **{name: getattr(record.workload, name) for name in record.workload.__struct_fields__},
         **numbers,
         launches=summary.launches if summary else 0,
@@ -127,19 +136,22 @@ def to_json(rows: Sequence[Row]) -> str:
 
 def _cost_fields(record: Record) -> dict[str, Any]:
     spec, cost = record.spec, record.cost
-    published = row_of(spec)
+    printed = result_of(spec)
+    quoted = record.quoted or (Quoted(printed.accuracy, printed.recipe) if printed else None)
     names = ("macs", "params", "activations", "weight_bytes", "peak_activation_bytes")
     return {
         "spec_id": spec.spec_id,
         **{name: getattr(spec, name) for name in _SPEC_FIELDS},
         "requested_growth": spec.requested_growth,
         "achieved_growth": record.achieved_growth,
+        "matched_growth": record.matched_growth,
         **{name: getattr(cost, name) if cost else None for name in names},
         "uncounted": cost.uncounted if cost else (),
-        "accuracy": published.accuracy if published else None,
-        "accuracy_recipe": published.recipe if published else None,
+        "accuracy": quoted.accuracy if quoted else None,
+        "accuracy_recipe": quoted.recipe if quoted else None,
         "status": record.status,
         "reason": record.reason,
+        "warnings": _cost_cautions(record),
     }
 
 
@@ -155,6 +167,8 @@ _SPEC_FIELDS = (
     "input_size",
     "input_unit",
     "shape",
+    "rounding",
+    "match",
 )
 
 
@@ -251,15 +265,39 @@ def _unstable_reason(summary: LatencySummary) -> str:
     )
 
 
-def _cautions(record: Record, summary: LatencySummary | None) -> tuple[Caution, ...]:
+def _cost_cautions(record: Record) -> tuple[Caution, ...]:
     cautions = []
     if record.cost and record.cost.uncounted:
         names = ", ".join(operator.operator for operator in record.cost.uncounted)
         cautions.append(
             Caution("uncounted", f"operators without a formula: {names}", "read MACs as a lower bound")
         )
+    asked, got = record.spec.requested_growth, record.matched_growth
+    if got is not None and record.status != "unmatched" and is_off(asked, got):
+        cautions.append(
+            Caution(
+                "match_off",
+                f"{record.spec.match} grew by {got:.3g} where {asked:.3g} was asked for: whole layers, "
+                f"channels and pixels come no nearer",
+                "compare at the growth achieved, or choose another φ",
+            )
+        )
+    return tuple(cautions)
+
+
+def _cautions(record: Record, summary: LatencySummary | None) -> tuple[Caution, ...]:
     if summary is None:
-        return tuple(cautions)
+        return ()
+    cautions = []
+    spreads = [launch.output_std for launch in record.launches]
+    if not all(_LEAST_OUTPUT_STD <= std <= _MOST_OUTPUT_STD for std in spreads):
+        cautions.append(
+            Caution(
+                "output_scale",
+                f"random weights make outputs with a standard deviation of {spreads[0]:.3g}, far from one",
+                "latency may be that of denormal numbers: initialise the network so that it keeps scale",
+            )
+        )
     if summary.launches == 1:
         cautions.append(
             Caution(

@@ -16,7 +16,9 @@ from scaleprof.reporting.rows import CostRow, MeasuredRow, Row
 from scaleprof.units import MIB, three_digits
 
 _WIDE = 120
-_LEFT_OUT_WHEN_NARROW = ("input", "activations")
+_LEFT_OUT_WHEN_NARROW = ("input", "asked", "activations")
+# Doubts about what a model is; those about its timing are in the report.
+_COST_CAUTIONS = ("match_off", "uncounted")
 _ACCENTS = {"ok": "green", "unstable": "yellow"}
 
 
@@ -46,7 +48,8 @@ def to_terminal(rows: Sequence[Row], *, width: int | None = None) -> Group:
     """
     narrow = width is not None and width < _WIDE
     header, *body = _cells(rows, ranges=not narrow)
-    shown = [i for i, title in enumerate(header) if not (narrow and title in _LEFT_OUT_WHEN_NARROW)]
+    dropped = _dropped(rows) if narrow else ()
+    shown = [i for i, title in enumerate(header) if title not in dropped]
     families = {row.model for row in rows}
     prefix = f"{next(iter(families))}/" if narrow and len(families) == 1 else ""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -59,7 +62,19 @@ def to_terminal(rows: Sequence[Row], *, width: int | None = None) -> Group:
         table.add_row(*([*texts, status][index] for index in shown))
     title = [Text(prefix.rstrip("/"))] if prefix else []
     reasons = [Text(f"{row.spec_id} {row.status}: {row.reason}") for row in rows if row.reason]
-    return Group(*title, table, *reasons)
+    doubts = [
+        Text(f"{row.spec_id}: {caution.message}")
+        for row in rows
+        for caution in row.warnings
+        if caution.code in _COST_CAUTIONS
+    ]
+    return Group(*title, table, *reasons, *doubts)
+
+
+def _dropped(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Columns that a narrow terminal has no room for."""
+    some_lack = any(row.accuracy is None for row in rows)
+    return (*_LEFT_OUT_WHEN_NARROW, "top-1") if some_lack else _LEFT_OUT_WHEN_NARROW
 
 
 def latency_text(row: MeasuredRow) -> str:
@@ -81,6 +96,17 @@ def memory_text(row: MeasuredRow) -> str:
     return f"{text} [{three_digits(low / MIB)}–{three_digits(high / MIB)}]"
 
 
+def input_text(row: Row) -> str:
+    """The input's size with its unit; inputs of a person's own making have none that we know."""
+    return "own" if row.input_size is None else f"{row.input_size} {row.input_unit}"
+
+
+def growth_text(row: Row) -> str:
+    """Growth that was achieved: of MACs, or of the metric that the sweep was matched on."""
+    growth = row.achieved_growth if row.matched_growth is None else row.matched_growth
+    return "–" if growth is None else f"{growth:.2f}×"
+
+
 def _cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
     """Header and body, as text; the first column names the model, the last says how it went.
 
@@ -89,7 +115,7 @@ def _cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
     measured = any(isinstance(row, MeasuredRow) for row in rows)
     batches = {row.batch_size for row in rows if isinstance(row, MeasuredRow)}
     accurate = any(row.accuracy is not None for row in rows)
-    header = ["model", "input", "growth", "MACs", "params", "activations"]
+    header = ["model", "input", "asked", "growth", "MACs", "params", "activations"]
     header += ["batch"] * (len(batches) > 1) + [
         "latency [95 %]",
         "memory [range]" if ranges else "memory",
@@ -102,8 +128,9 @@ def _cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
 def _row_cells(row: Row, *, batch: bool, accurate: bool, ranges: bool) -> list[str]:
     cells = [
         row.spec_id,
-        f"{row.input_size} {row.input_unit}",
-        "–" if row.achieved_growth is None else f"{row.achieved_growth:.2f}×",
+        input_text(row),
+        f"{row.requested_growth:.2f}×",
+        growth_text(row),
         METRICS["macs"].text(row.macs),
         METRICS["params"].text(row.params),
         METRICS["activations"].text(row.activations),

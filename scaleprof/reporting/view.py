@@ -75,6 +75,7 @@ class RunView(msgspec.Struct, frozen=True):
     failed: tuple[MeasuredRow, ...]
     environment: tuple[Fact, ...]
     command: str
+    growth_of: str = "MACs"
 
 
 def view_runs(logs: Sequence[RunLog], *, x: Metric | None = None, y: Metric | None = None) -> list[RunView]:
@@ -119,6 +120,7 @@ def view_workload(log: RunLog, *, key: str, x: Metric | None = None, y: Metric |
         failed=tuple(row for row in rows if row.status not in MEASURED_STATUSES),
         environment=_environment(log),
         command=shlex.join(log.header.command),
+        growth_of=next((METRICS[row.match].label for row in rows if row.match), "MACs"),
     )
 
 
@@ -142,7 +144,7 @@ def _front(points: Sequence[MeasuredRow], x: Metric, y: Metric) -> Front | None:
     if not members:
         return None
     shown = [row for row in points if x.value(row) is not None and y.value(row) is not None]
-    names = ", ".join(_short(row) for row in members)
+    names = _names(members)
     left_out = len(points) - len(shown)
     recipes = dict.fromkeys(row.accuracy_recipe for row in shown if y.name == "accuracy")
     source = "".join(f" Accuracy: {recipe}." for recipe in recipes)
@@ -224,10 +226,12 @@ def _trust(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
     workload = log.records[0].workload
     strategies = len({row.strategy for row in rows} - {BASE_STRATEGY})
     threads = plural(workload.threads, "thread", "threads")
+    matched = next((METRICS[row.match].label for row in rows if row.match), None)
     return (
         Fact("Device", device_name(log)),
         Fact("Workload", f"batch {workload.batch_size}, {workload.dtype}, {workload.runtime}, {threads}"),
         Fact("Models", f"{len(rows)} in {plural(strategies, 'strategy', 'strategies')}"),
+        Fact("Budgets", f"equal {matched} at each φ" if matched else "as the formulas give them"),
         Fact(
             "Measured", f"{header.plan.preset} preset, {plural(header.plan.launches, 'launch', 'launches')}"
         ),
@@ -301,3 +305,9 @@ def _environment(log: RunLog) -> tuple[Fact, ...]:
 def _short(row: MeasuredRow) -> str:
     value = row.published if row.strategy == PUBLISHED_STRATEGY else row.phi
     return BASE_STRATEGY if row.strategy == BASE_STRATEGY else f"{row.strategy} {value}"
+
+
+def _names(rows: Sequence[MeasuredRow]) -> str:
+    """Rows in few words; the model is named where there are several."""
+    several = len({row.model for row in rows}) > 1
+    return ", ".join(f"{row.model} {_short(row)}" if several else _short(row) for row in rows)

@@ -9,6 +9,8 @@ raises three bases to the power φ.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from scaleprof.errors import UsageError, suggestion
@@ -16,14 +18,23 @@ from scaleprof.records import PUBLISHED_STRATEGY, Phi
 
 COMPOUND = "compound"
 
-# Shares of log-growth (e_d, e_w, e_r) for the strategies that grow in one direction.
-EXPONENTS: dict[str, tuple[float, float, float]] = {
+Exponents = tuple[float, float, float]
+
+# Shares of log-growth (e_d, e_w, e_r). `fast` is the dWr scaling of Dollár et al., section 5.
+EXPONENTS: dict[str, Exponents] = {
     "depth": (1.0, 0.0, 0.0),
     "width": (0.0, 1.0, 0.0),
     "resolution": (0.0, 0.0, 1.0),
+    "dw": (1 / 2, 1 / 2, 0.0),
+    "dr": (1 / 2, 0.0, 1 / 2),
+    "wr": (0.0, 1 / 2, 1 / 2),
+    "dwr": (1 / 3, 1 / 3, 1 / 3),
+    "fast": (0.1, 0.8, 0.1),
 }
 STRATEGIES: tuple[str, ...] = (COMPOUND, *EXPONENTS, PUBLISHED_STRATEGY)
 DEFAULT_STRATEGIES = ("compound", "width", "depth", "resolution")
+DIMENSIONS = ("depth", "width", "resolution")
+RELATIVE_FORM = "d1_w2_r1"
 
 # Beyond a millionfold growth, φ is a slip of the finger and not a model.
 MAX_ABS_PHI = 20
@@ -73,13 +84,41 @@ class Bases(msgspec.Struct, frozen=True):
         return self.depth * self.width**2 * self.resolution**2
 
 
+def exponents(strategy: str) -> Exponents | None:
+    """Shares of log-growth (e_d, e_w, e_r) of a strategy by name or by relative exponents; None for others.
+
+    Relative exponents are written `d1_w2_r1`: each letter at most once, what is left out is 0.
+
+    >>> exponents("d1_w2_r1"), exponents("d0_w3"), exponents("compound")
+    ((0.25, 0.5, 0.25), (0.0, 1.0, 0.0), None)
+    """
+    if strategy in EXPONENTS:
+        return EXPONENTS[strategy]
+    parts = [re.fullmatch(r"([dwr])(\d+(?:\.\d+)?)", part) for part in strategy.split("_")]
+    shares = {part[1]: float(part[2]) for part in parts if part}
+    total = sum(shares.values())
+    if len(shares) < len(parts) or not total:
+        return None
+    return (shares.get("d", 0.0) / total, shares.get("w", 0.0) / total, shares.get("r", 0.0) / total)
+
+
+def dimensions(strategy: str, bases: Bases | None = None) -> tuple[str, ...]:
+    """Which of depth, width and resolution a formula moves.
+
+    >>> dimensions("dw"), dimensions("compound", Bases(resolution=1))
+    (('depth', 'width'), ('depth', 'width'))
+    """
+    at_one = factors(strategy, 1, bases)
+    return tuple(name for name in DIMENSIONS if getattr(at_one, name) != 1)
+
+
 def factors(strategy: str, phi: Phi, bases: Bases | None = None) -> Factors:
     """Factors of depth, width and resolution of `strategy` at `phi`.
 
     >>> factors("width", 2).width, factors("depth", 2).depth, factors("resolution", -2).resolution
     (2.0, 4.0, 0.5)
-    >>> round(factors("compound", 1).growth, 3)
-    1.92
+    >>> round(factors("compound", 1).growth, 3), round(factors("fast", 3).growth, 9)
+    (1.92, 8.0)
 
     Raises:
         UsageError: `strategy` has no formula, or `phi` is out of bounds.
@@ -92,14 +131,23 @@ def factors(strategy: str, phi: Phi, bases: Bases | None = None) -> Factors:
     if strategy == COMPOUND:
         bases = bases or Bases()
         return Factors(bases.depth**phi, bases.width**phi, bases.resolution**phi)
-    if strategy not in EXPONENTS:
+    shares = exponents(strategy)
+    if shares is None:
         raise unknown_strategy(strategy)
     growth = 2.0**phi
-    e_d, e_w, e_r = EXPONENTS[strategy]
+    e_d, e_w, e_r = shares
     return Factors(growth**e_d, growth ** (e_w / 2), growth ** (e_r / 2))
+
+
+def is_strategy(strategy: str) -> bool:
+    """Whether there is a strategy of that name."""
+    return strategy in STRATEGIES or exponents(strategy) is not None
 
 
 def unknown_strategy(strategy: str) -> UsageError:
     """The error for a strategy that does not exist."""
     hint = suggestion(strategy, STRATEGIES)
-    return UsageError(f"unknown strategy '{strategy}'{hint or ':'} (known: {', '.join(STRATEGIES)})")
+    return UsageError(
+        f"unknown strategy '{strategy}'{hint or ':'} "
+        f"(known: {', '.join(STRATEGIES)}, or relative exponents such as {RELATIVE_FORM})"
+    )

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
 from scaleprof.errors import UsageError
-from scaleprof.records import BASE_STRATEGY, PUBLISHED_STRATEGY, ModelSpec, Phi, Shape
-from scaleprof.scaling.published import find_row, numbered
-from scaleprof.scaling.rules import STRATEGIES, Bases, Factors, factors, unknown_strategy
+from scaleprof.records import BASE_STRATEGY, PUBLISHED_STRATEGY, MatchMetric, ModelSpec, Phi, Shape
+from scaleprof.scaling.published import find_row
+from scaleprof.scaling.rounding import ROUNDINGS, RoundingName, Scale
+from scaleprof.scaling.rules import Bases, dimensions, factors, is_strategy, unknown_strategy
+
+MATCHES: tuple[MatchMetric, ...] = get_args(MatchMetric)
 
 _MAX_PHI_VALUES = 1000
 
 
 class Family(Protocol):
-    """What a sweep needs to know of a family: its name, its base input, and its integers at any factors."""
+    """What a sweep needs to know of a model: its name, what it can grow in, and its integers at any scale."""
 
     @property
     def name(self) -> str:
-        """The family's name, as `--model` takes it."""
+        """The model's name, the first part of a spec's."""
 
     @property
-    def base_input_size(self) -> int:
-        """Side of the base model's input, in the family's unit."""
+    def base_input_size(self) -> int | None:
+        """Side of the base model's input, in the model's unit."""
 
     @property
     def input_unit(self) -> Literal["px", "tokens"]:
         """Unit of the input size."""
 
-    def integers(self, wanted: Factors, input_size: int | None = None) -> tuple[Shape, int]:
-        """The family's integers and input size at the wanted factors (at `input_size`, if given)."""
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Which of depth, width and resolution it can grow in."""
+
+    def integers(self, scale: Scale, input_size: int | None = None) -> tuple[Shape | None, int | None]:
+        """The model's integers and input size at a scale (at `input_size`, if given)."""
 
 
 class PhiValues(msgspec.Struct, frozen=True):
@@ -43,17 +50,23 @@ class PhiValues(msgspec.Struct, frozen=True):
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """Which models: families × strategies × φ, with the compound bases."""
+    """Which models: families × strategies × φ, with the compound bases, the rounding and the matching."""
 
     models: tuple[str, ...]
     strategies: tuple[str, ...]
     phi: PhiValues
     bases: Bases = Bases()
+    rounding: RoundingName = "tf"
+    match: MatchMetric | None = None
 
     def __post_init__(self) -> None:
         for strategy in self.strategies:
-            if strategy not in STRATEGIES:
+            if not is_strategy(strategy):
                 raise unknown_strategy(strategy)
+        if self.rounding not in ROUNDINGS:
+            raise UsageError(f"unknown rounding '{self.rounding}' (known: {', '.join(ROUNDINGS)})")
+        if self.match is not None and self.match not in MATCHES:
+            raise UsageError(f"unknown match '{self.match}' (known: none, {', '.join(MATCHES)})")
         if not (self.models and self.strategies):
             raise UsageError("a sweep needs at least one --model and one --strategy")
         if self.phi.names and self.strategies != (PUBLISHED_STRATEGY,):
@@ -108,70 +121,113 @@ def phi_values(phi: str | Phi | Sequence[Phi | str]) -> PhiValues:
     )
 
 
-def expand(sweep: Sweep, families: Mapping[str, Family]) -> list[ModelSpec]:
+# How a request (family, strategy, φ) becomes a spec: by the formula, or by a solver.
+Place = Callable[[Family, str, Phi], ModelSpec]
+
+
+def expand(sweep: Sweep, families: Mapping[str, Family], place: Place | None = None) -> list[ModelSpec]:
     """The distinct specs of a sweep: each family's base first, then strategy by strategy, φ ascending.
 
     φ = 0 of every formula is the base itself, one spec named `MODEL/base/0`. Specs whose integers
-    coincide otherwise become one, which lists the others in `also`.
+    coincide otherwise become one, which lists the others in `also`. A model that cannot grow in what a
+    strategy moves (`left_out`) still has its base.
+
+    Args:
+        sweep: what is asked for.
+        families: the models, by the names that the sweep gives them.
+        place: what turns (family, strategy, φ) into a spec; the strategy's formula if left out.
 
     Raises:
         UsageError: a φ that the family cannot have, or a published row that does not exist.
     """
-    specs: dict[tuple[object, ...], ModelSpec] = {}
-    for model in dict.fromkeys(sweep.models):
-        for spec in _family_specs(sweep, families[model]):
-            twin = specs.get(spec.identity)
-            if twin is None:
-                specs[spec.identity] = spec
-            elif spec.spec_id != twin.spec_id:
-                merged = tuple(dict.fromkeys((*twin.also, spec.spec_id)))
-                specs[spec.identity] = msgspec.structs.replace(twin, also=merged)
-    return list(specs.values())
+
+    def by_formula(family: Family, strategy: str, phi: Phi) -> ModelSpec:
+        return make_spec(family, strategy, phi, scale_at(sweep, strategy, phi))
+
+    return merge(
+        spec
+        for model in dict.fromkeys(sweep.models)
+        for spec in _specs(sweep, families[model], place or by_formula)
+    )
 
 
-def base_spec(family: Family) -> ModelSpec:
+def merge(specs: Iterable[ModelSpec]) -> list[ModelSpec]:
+    """The distinct networks among specs, in order; the first of equals lists the others in `also`."""
+    merged: dict[tuple[object, ...], ModelSpec] = {}
+    for spec in specs:
+        twin = merged.setdefault(spec.identity, spec)
+        names = dict.fromkeys((*twin.also, spec.spec_id, *spec.also))
+        names.pop(twin.spec_id, None)
+        merged[spec.identity] = msgspec.structs.replace(twin, also=tuple(names))
+    return list(merged.values())
+
+
+def left_out(sweep: Sweep, family: Family) -> tuple[str, ...]:
+    """Strategies of a sweep that this model cannot follow, since they move what it cannot grow in."""
+    return tuple(
+        strategy
+        for strategy in dict.fromkeys(sweep.strategies)
+        if strategy != PUBLISHED_STRATEGY
+        and not set(dimensions(strategy, sweep.bases)) <= set(family.dimensions)
+    )
+
+
+def base_spec(family: Family, rounding: RoundingName = "tf") -> ModelSpec:
     """The model at φ = 0 that all strategies share."""
-    return _spec(family, BASE_STRATEGY, 0, Factors())
+    return make_spec(family, BASE_STRATEGY, 0, Scale(rounding=rounding))
 
 
-def _family_specs(sweep: Sweep, family: Family) -> list[ModelSpec]:
-    formulas = [s for s in dict.fromkeys(sweep.strategies) if s != PUBLISHED_STRATEGY]
+def scale_at(sweep: Sweep, strategy: str, growth_log2: float) -> Scale:
+    """The scale at which a strategy's formula asks for `2^growth_log2` times the base's MACs (its φ)."""
+    wanted = factors(strategy, growth_log2, sweep.bases)
+    return Scale(wanted.depth, wanted.width, wanted.resolution, sweep.rounding)
+
+
+def requests(sweep: Sweep, family: Family) -> list[tuple[str, Phi]]:
+    """The (strategy, φ) pairs that a sweep asks of a model besides its base and published rows."""
+    skipped = {PUBLISHED_STRATEGY, *left_out(sweep, family)}
+    formulas = [strategy for strategy in dict.fromkeys(sweep.strategies) if strategy not in skipped]
+    return [(strategy, phi) for strategy in formulas for phi in sorted(sweep.phi.numbers) if phi != 0]
+
+
+def _specs(sweep: Sweep, family: Family, place: Place) -> list[ModelSpec]:
     phis = sorted(sweep.phi.numbers)
-    specs = [base_spec(family)] if formulas and 0 in phis else []
-    specs += [
-        _spec(family, strategy, phi, factors(strategy, phi, sweep.bases))
-        for strategy in formulas
-        for phi in phis
-        if phi != 0
-    ]
+    has_formula = set(sweep.strategies) != {PUBLISHED_STRATEGY}
+    # A model that cannot follow every strategy stands on the chart all the same.
+    with_base = (0 in phis and has_formula) or left_out(sweep, family)
+    specs = [base_spec(family, sweep.rounding)] if with_base else []
+    specs += [place(family, strategy, phi) for strategy, phi in requests(sweep, family)]
     if PUBLISHED_STRATEGY in sweep.strategies:
         specs += [_published_spec(family, wanted) for wanted in (*phis, *sweep.phi.names)]
     return specs
 
 
 def _published_spec(family: Family, wanted: Phi | str) -> ModelSpec:
+    """A released model: rounded as its authors did, whatever the sweep's rounding."""
     row = find_row(family.name, wanted)
-    return _spec(
-        family,
-        PUBLISHED_STRATEGY,
-        numbered(row),
-        row.factors(family.base_input_size),
-        input_size=row.input_px,
-        published=row.name,
+    coefficients = row.factors(family.base_input_size or 1)
+    scale = Scale(coefficients.depth, coefficients.width, coefficients.resolution)
+    return make_spec(
+        family, PUBLISHED_STRATEGY, row.number, scale, input_size=row.input_px, published=row.name
     )
 
 
-def _spec(
+def make_spec(
     family: Family,
     strategy: str,
     phi: Phi | None,
-    wanted: Factors,
+    scale: Scale,
     *,
     input_size: int | None = None,
     published: str | None = None,
 ) -> ModelSpec:
+    """The spec of a model at a scale.
+
+    Raises:
+        UsageError: a scale that the architecture cannot have.
+    """
     try:
-        shape, size = family.integers(wanted, input_size)
+        shape, size = family.integers(scale, input_size)
     except UsageError as error:
         at = published or f"phi {phi:g}"
         raise UsageError(f"{family.name}/{strategy} cannot have {at}: {error}") from None
@@ -179,13 +235,14 @@ def _spec(
         model=family.name,
         strategy=strategy,
         phi=phi,
-        depth=wanted.depth,
-        width=wanted.width,
-        resolution=wanted.resolution,
+        depth=scale.depth,
+        width=scale.width,
+        resolution=scale.resolution,
         input_size=size,
         input_unit=family.input_unit,
         shape=shape,
         published=published,
+        rounding=scale.rounding,
     )
 
 

@@ -1,0 +1,76 @@
+"""Which models a sweep is about: the models themselves, and the strategies, φ and rules asked for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import msgspec
+
+from scaleprof.errors import UsageError
+from scaleprof.models import find_models
+from scaleprof.models.family import Model
+from scaleprof.records import MatchMetric, Phi
+from scaleprof.scaling.rounding import RoundingName
+from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
+from scaleprof.scaling.sweep import Sweep, left_out, phi_values
+
+DEFAULT_MODEL = "efficientnet_b0"
+DEFAULT_PHI = "0..3"
+
+
+class LeftOutWarning(UserWarning):
+    """A strategy that a model cannot follow."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A sweep, and its models by name."""
+
+    sweep: Sweep
+    models: dict[str, Model]
+
+
+def choose(
+    model: str | Sequence[str] = DEFAULT_MODEL,
+    strategies: str | Sequence[str] = DEFAULT_STRATEGIES,
+    phi: str | Phi | Sequence[Phi | str] = DEFAULT_PHI,
+    *,
+    bases: Bases | None = None,
+    rounding: RoundingName = "tf",
+    match: MatchMetric | None = None,
+) -> Choice:
+    """What these words mean; a person's own code is loaded.
+
+    Args:
+        model: a family, `FILE.py:FACTORY`, `MODULE:FACTORY`, `torchvision:NAME`, `timm:NAME`; or several.
+        strategies: names of strategies, or one text with commas.
+        phi: values of φ, or a text such as `0..3`.
+        bases: the compound bases, Tan & Le's unless given.
+        rounding: `tf` or `pycls`.
+        match: the metric to bring to base × 2^φ, or None to take the formulas as they stand.
+
+    Raises:
+        UsageError: a model, strategy or φ that does not exist, or two models of one name.
+    """
+    references = (model,) if isinstance(model, str) else tuple(model)
+    names = tuple(strategies.split(",")) if isinstance(strategies, str) else tuple(strategies)
+    values = phi_values(phi)
+    if not references:
+        raise UsageError("a sweep needs at least one --model")
+    sweep = Sweep(references, names, values, bases or Bases(), rounding, match)
+    models = find_models(references)
+    sweep = msgspec.structs.replace(sweep, models=tuple(models))
+    for one in models.values():
+        _tell_left_out(sweep, one)
+    return Choice(sweep, models)
+
+
+def _tell_left_out(sweep: Sweep, model: Model) -> None:
+    strategies = left_out(sweep, model)
+    if strategies:
+        warnings.warn(
+            f"{model.name} grows in {' and '.join(model.dimensions)} only: "
+            f"{', '.join(strategies)} left out for it",
+            LeftOutWarning,
+            stacklevel=3,
+        )

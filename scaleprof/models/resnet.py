@@ -1,0 +1,116 @@
+"""ResNet-18 and ResNet-50 (He et al. 2015), built from torchvision's blocks with every width scaled.
+
+torchvision's own width option moves the bottleneck alone; here stem, stages and bottlenecks move.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scaleprof.models.family import ModelFamily, many, one
+from scaleprof.records import Shape
+from scaleprof.scaling.rounding import Scale
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torchvision.models.resnet import BasicBlock, Bottleneck
+
+# He et al. 2015, table 1. A stage's channels are those of its 3 × 3 convolutions.
+_STEM_CHANNELS = 64
+_STAGE_CHANNELS = (64, 128, 256, 512)
+_REPEATS_18 = (2, 2, 2, 2)
+_REPEATS_50 = (3, 4, 6, 3)
+_CLASSES = 1000
+
+
+def _shape_at(scale: Scale, repeats: tuple[int, ...]) -> Shape:
+    return {
+        "stem_channels": scale.channels(_STEM_CHANNELS),
+        "stage_channels": tuple(map(scale.channels, _STAGE_CHANNELS)),
+        "stage_repeats": tuple(map(scale.repeats, repeats)),
+    }
+
+
+def shape_18_at(scale: Scale) -> Shape:
+    """Stem and stage channels, and repeats per stage, of ResNet-18.
+
+    >>> shape_18_at(Scale(depth=2, width=1.5))["stage_channels"]
+    (96, 192, 384, 768)
+    """
+    return _shape_at(scale, _REPEATS_18)
+
+
+def shape_50_at(scale: Scale) -> Shape:
+    """Stem and stage channels, and repeats per stage, of ResNet-50; a stage puts out four times these.
+
+    >>> shape_50_at(Scale(depth=1.4))["stage_repeats"]
+    (5, 6, 9, 5)
+    """
+    return _shape_at(scale, _REPEATS_50)
+
+
+def construct_18(shape: Shape) -> nn.Module:
+    """ResNet of basic blocks: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
+    from torchvision.models.resnet import BasicBlock
+
+    return _assemble(shape, BasicBlock)
+
+
+def construct_50(shape: Shape) -> nn.Module:
+    """ResNet of bottlenecks: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
+    from torchvision.models.resnet import Bottleneck
+
+    return _assemble(shape, Bottleneck)
+
+
+def _assemble(shape: Shape, block: type[BasicBlock | Bottleneck]) -> nn.Module:
+    from collections import OrderedDict
+
+    from torch import nn
+
+    c_in = one(shape, "stem_channels")
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=nn.Conv2d(3, c_in, 7, stride=2, padding=3, bias=False),
+        bn1=nn.BatchNorm2d(c_in),
+        relu=nn.ReLU(inplace=True),
+        maxpool=nn.MaxPool2d(3, stride=2, padding=1),
+    )
+    stages = zip(many(shape, "stage_channels"), many(shape, "stage_repeats"), strict=True)
+    for number, (channels, repeats) in enumerate(stages, start=1):
+        layers[f"layer{number}"] = _stage(block, c_in, channels, repeats, stride=1 if number == 1 else 2)
+        c_in = channels * block.expansion
+    layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(c_in, _CLASSES)}
+    return nn.Sequential(layers)
+
+
+def _stage(
+    block: type[BasicBlock | Bottleneck], c_in: int, channels: int, repeats: int, *, stride: int
+) -> nn.Module:
+    from torch import nn
+
+    c_out = channels * block.expansion
+    shortcut = None
+    if stride != 1 or c_in != c_out:
+        shortcut = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride=stride, bias=False), nn.BatchNorm2d(c_out))
+    first = block(c_in, channels, stride, shortcut)
+    return nn.Sequential(first, *(block(c_out, channels) for _ in range(repeats - 1)))
+
+
+RESNET18 = ModelFamily(
+    name="resnet18",
+    title="ResNet, scaled from 18 layers",
+    depth_means="repeats of each of the four stages of basic blocks; stem stays",
+    width_means="channels of stem and stages",
+    source="He et al. 2015, arXiv:1512.03385",
+    shape_at=shape_18_at,
+    construct=construct_18,
+)
+RESNET50 = ModelFamily(
+    name="resnet50",
+    title="ResNet, scaled from 50 layers",
+    depth_means="repeats of each of the four stages of bottlenecks; stem stays",
+    width_means="channels of stem, stages and bottlenecks",
+    source="He et al. 2015, arXiv:1512.03385",
+    shape_at=shape_50_at,
+    construct=construct_50,
+)

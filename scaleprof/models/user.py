@@ -1,0 +1,218 @@
+"""A person's own network: one function, by file, by module, or by entry point.
+
+`build(scale)` returns an `nn.Module`. Beside it the module may define `example_inputs(scale, batch_size)`,
+which returns a tensor or several; otherwise the input is one image `[batch, 3, px, px]` with
+`px = scale.pixels(build.input_size)`, 224 at scale 1 if the function has no such attribute. Its code is
+executed: load only what you trust.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from scaleprof.errors import UsageError, suggestion
+from scaleprof.models.family import image_batch
+from scaleprof.records import ModelSpec, Quoted
+from scaleprof.scaling.rounding import Scale
+from scaleprof.scaling.rules import DIMENSIONS
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+ENTRY_POINT_GROUP = "scaleprof.models"
+DEFAULT_INPUT_PX = 224
+
+
+class UserModel(msgspec.Struct, frozen=True):
+    """A builder function and its inputs; known by factors, since its integers are its own business.
+
+    `reference` is what the person wrote, `locator` finds the same from any folder.
+    """
+
+    name: str
+    reference: str
+    locator: str
+    builder: Callable[..., object]
+    make_inputs: Callable[..., object] | None = None
+    input_unit: Literal["px", "tokens"] = "px"
+    is_monotone: bool = True
+
+    @property
+    def title(self) -> str:
+        """The first line of the builder's docstring."""
+        return (inspect.getdoc(self.builder) or "a network of your own").splitlines()[0]
+
+    @property
+    def source(self) -> str:
+        """Where the builder is."""
+        return self.reference
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """All three, until counting finds one that the builder ignores."""
+        return DIMENSIONS
+
+    @property
+    def means(self) -> dict[str, str]:
+        """What a builder is told."""
+        return {name: f"what {self.name} makes of scale.{name}" for name in DIMENSIONS}
+
+    @property
+    def base_input_size(self) -> int | None:
+        """Side of the image at scale 1; None where the module makes its own inputs.
+
+        Raises:
+            UsageError: `build.input_size` is no side of an image.
+        """
+        given = getattr(self.builder, "input_size", None if self.make_inputs else DEFAULT_INPUT_PX)
+        if given is not None and (not isinstance(given, int) or given < 1):
+            raise UsageError(f"{self.reference}: input_size {given!r} must be a whole number of pixels")
+        return given
+
+    def integers(self, scale: Scale, input_size: int | None = None) -> tuple[None, int | None]:
+        """No integers but the input's side."""
+        base = self.base_input_size
+        size = scale.pixels(base) if input_size is None and base is not None else input_size
+        if size is not None and size < 1:
+            raise UsageError(f"resolution factor {scale.resolution:.3g} leaves no pixel (raise --phi)")
+        return None, size
+
+    def build(self, spec: ModelSpec) -> nn.Module:
+        """What the builder makes of the spec's factors.
+
+        Raises:
+            UsageError: the builder raised, or returned something else than a module.
+        """
+        from torch import nn
+
+        with _foreign(self.reference, f"at {_words(spec)}"):
+            network = self.builder(_scale_of(spec))
+        if not isinstance(network, nn.Module):
+            raise UsageError(
+                f"{self.reference} returned {type(network).__name__} at {_words(spec)}: "
+                f"a builder returns a torch.nn.Module"
+            )
+        return network
+
+    def inputs(self, spec: ModelSpec, batch_size: int) -> tuple[torch.Tensor, ...]:
+        """What the module's `example_inputs` makes, or one batch of images.
+
+        Raises:
+            UsageError: it raised, or returned something else than tensors.
+        """
+        import torch
+
+        if self.make_inputs is None:
+            return image_batch(spec, batch_size)
+        reference = f"example_inputs of {self.reference}"
+        with _foreign(reference, f"at {_words(spec)}"):
+            made = self.make_inputs(_scale_of(spec), batch_size)
+        several = tuple(made) if isinstance(made, (tuple, list)) else (made,)
+        wrong = next((value for value in several if not isinstance(value, torch.Tensor)), None)
+        if wrong is not None or not several:
+            raise UsageError(f"{reference} returned {type(wrong).__name__}: it returns a tensor or several")
+        return several
+
+    def quoted(self, spec: ModelSpec) -> Quoted | None:  # noqa: ARG002 - nobody has published it
+        """None: join accuracies of your own from a file."""
+        return None
+
+
+def from_file(reference: str) -> UserModel:
+    """The model of `FILE.py:FACTORY`, called `STEM:FACTORY`.
+
+    Raises:
+        UsageError: no such file or function, or the file does not run.
+    """
+    file, _, factory = reference.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"{reference}: there is no file {file}")
+    spec = importlib.util.spec_from_file_location(f"_scaleprof_model_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{reference}: {file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    _importable_from(path.resolve().parent)
+    sys.modules[spec.name] = module
+    with _foreign(reference, "while it was loaded"):
+        spec.loader.exec_module(module)
+    return _model(f"{path.stem}:{factory}", reference, f"{path.resolve()}:{factory}", module, factory)
+
+
+def from_module(reference: str) -> UserModel:
+    """The model of `MODULE:FACTORY`; modules in the current folder are found.
+
+    Raises:
+        UsageError: no such module or function, or the module does not run.
+    """
+    name, _, factory = reference.partition(":")
+    _importable_from(Path.cwd())
+    with _foreign(reference, "while it was loaded"):
+        module = importlib.import_module(name)
+    return _model(reference, reference, reference, module, factory)
+
+
+def from_entry_point(entry: EntryPoint) -> UserModel:
+    """The model that an installed package announces under `scaleprof.models`.
+
+    Raises:
+        UsageError: what it announces cannot be loaded.
+    """
+    reference = f"{entry.name} ({entry.value})"
+    with _foreign(reference, "while it was loaded"):
+        module = importlib.import_module(entry.module)
+    return _model(entry.name, reference, entry.name, module, entry.attr)
+
+
+def _model(name: str, reference: str, locator: str, module: ModuleType, factory: str) -> UserModel:
+    builder = getattr(module, factory, None)
+    if not callable(builder):
+        known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        hint = suggestion(factory, known)
+        raise UsageError(f"{reference}: there is no function '{factory}'{hint}")
+    return UserModel(name, reference, locator, builder, getattr(module, "example_inputs", None))
+
+
+def _importable_from(folder: Path) -> None:
+    """Let the model import what lies beside it, as it could if it were run."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _scale_of(spec: ModelSpec) -> Scale:
+    return Scale(spec.depth, spec.width, spec.resolution, spec.rounding)
+
+
+def _words(spec: ModelSpec) -> str:
+    return f"depth {spec.depth:.4g}, width {spec.width:.4g}, resolution {spec.resolution:.4g}"
+
+
+@contextmanager
+def _foreign(reference: str, when: str) -> Iterator[None]:
+    """Run code that is not ours: what it prints goes to stderr, what it raises is told in one line.
+
+    Raises:
+        UsageError: it raised; the cause is kept, since memory that ran out is not the builder's mistake.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (Exception, SystemExit) as error:
+        # Whatever somebody else's code raises, it is theirs to know of, and no bug of ours.
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if len(frames) > 1 else ""
+        words = " ".join(str(error).split()) or "without words"
+        raise UsageError(f"{reference} raised {type(error).__name__} {when}: {words}{place}") from error
