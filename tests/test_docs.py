@@ -81,6 +81,10 @@ def test_the_command_line_reference_is_current() -> None:
     subprocess.run([sys.executable, str(ROOT / "docs" / "generate.py"), "--check"], check=True)
 
 
+def test_the_page_of_what_reproduces_is_current() -> None:
+    subprocess.run([sys.executable, str(ROOT / "benchmarks" / "reproduce.py"), "--check"], check=True)
+
+
 def test_decisions_are_numbered_without_gaps() -> None:
     notes = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     assert [int(name[:4]) for name in notes] == list(range(1, len(notes) + 1))
