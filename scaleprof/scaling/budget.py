@@ -23,6 +23,8 @@ _EDGE_STEPS = 60
 # How far one step may jump, in doublings, and how small a slope it may assume.
 _MAX_JUMP = 4.0
 _MIN_SLOPE, _MAX_SLOPE = 0.25, 1.5
+# How far on, in doublings, a cost is looked at again that has not moved yet.
+_FIRST_STEPS = (0.5, 1.0, 2.0, 4.0, 0.0)
 # A step from one side of the target is to end on the other, not far from it.
 _OVERSHOOT = 1.25
 _MAX_STEPS = 600
@@ -136,10 +138,12 @@ def nearest(curve: Curve, target: float, guess: float) -> Nearest:
     """
     base = curve.cost_at(0.0)
     start = curve.reachable(curve.aim(target, guess))
-    if curve.cost_at(start) == base:
-        start = curve.reachable(start + math.copysign(1.0, guess))
-        if curve.cost_at(start) == base:
-            return Nearest(curve.reachable(guess), base, moves=False)
+    for step in _FIRST_STEPS:
+        if curve.cost_at(start) != base:
+            break
+        start = curve.reachable(start + math.copysign(step, guess))
+    else:
+        return Nearest(curve.reachable(guess), base, moves=False)
     low, high = _bracket(curve, target, start)
     if curve.cost_at(high) < target or curve.cost_at(low) > target:
         end = high if curve.cost_at(high) < target else low
