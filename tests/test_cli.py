@@ -337,7 +337,7 @@ def test_a_worker_killed_in_mid_sweep_loses_only_its_model_and_resume_completes_
     time.sleep(1.5)
     os.kill(worker, signal.SIGKILL)
     out, err = sweep.communicate(timeout=300)
-    assert sweep.returncode == 0, err
+    assert sweep.returncode in (0, 3), err  # 3 where the others are all unstable
     by_status = sorted(record.status for record in read_run(tmp_path / "run.jsonl").records)
     assert by_status == ["killed", "ok", "ok", "ok"], (out, err)
     assert "1 failed" in err
