@@ -53,7 +53,7 @@ def settle_batch_norms(network: nn.Module, inputs: Sequence[torch.Tensor]) -> No
 
 
 def output_std(output: object) -> float:
-    """Standard deviation of all the numbers that a model puts out, in whatever structure.
+    """Standard deviation of all the numbers that a model puts out, in whatever structure; of one, its size.
 
     Raises:
         OutputError: numbers that are not finite, or none at all.
@@ -61,7 +61,8 @@ def output_std(output: object) -> float:
     tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor) and leaf.numel()]
     if not tensors:
         raise OutputError(f"the model puts out no numbers ({type(output).__name__})")
-    std = float(torch.cat([tensor.detach().float().flatten() for tensor in tensors]).std(correction=0))
+    values = torch.cat([tensor.detach().float().flatten() for tensor in tensors])
+    std = float(values.std(correction=0)) if len(values) > 1 else float(values.abs())
     if not math.isfinite(std):
         raise OutputError("outputs are not finite numbers: a true timing needs values of order one")
     return std

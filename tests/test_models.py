@@ -1,0 +1,259 @@
+"""People's own models, networks as they are, and what is said when one cannot be had."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from conftest import Scaleprof
+
+import scaleprof as sp
+from scaleprof import models
+from scaleprof.app.choosing import LeftOutWarning, choose
+from scaleprof.app.counting import count_choice, count_families
+from scaleprof.cli import run as run_cli
+from scaleprof.counting import count
+from scaleprof.engines.local import LocalBench, open_worker
+from scaleprof.errors import UsageError
+from scaleprof.measuring.messages import Job
+from scaleprof.models import FAMILIES, find_model
+from scaleprof.records import Workload
+from scaleprof.scaling.sweep import Sweep, expand, parse_phi
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+GOOD = """
+    from torch import nn
+
+    def build(scale):
+        '''A network of mine.'''
+        c = scale.channels(16)
+        layers = [nn.Conv2d(3, c, 3, stride=2)]
+        layers += [nn.Conv2d(c, c, 3, padding=1) for _ in range(scale.repeats(2))]
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, 10))
+
+    build.input_size = 32
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of a person's own, with a good model in it; imports from it are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    write(tmp_path / "nets.py", GOOD)
+    return tmp_path
+
+
+def write(path: Path, code: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(code))
+
+
+def test_a_file_is_a_model_whose_spec_carries_its_name(folder: Path) -> None:
+    rows = count_families("nets.py:build", phi="0..1")
+    assert [row.spec_id for row in rows[:2]] == ["nets:build/base/0", "nets:build/compound/1"]
+    base, wide = rows[0], next(row for row in rows if row.strategy == "width")
+    assert (base.input_size, base.shape, base.params) == (32, None, (27 + 1) * 16 + 2 * 145 * 16 + 17 * 10)
+    assert wide.params == (27 + 1) * 24 + 2 * 217 * 24 + 25 * 10
+
+
+def test_a_module_is_a_model_too(folder: Path) -> None:
+    write(folder / "package_of_mine" / "nets.py", GOOD)
+    (row,) = count_families("package_of_mine.nets:build", phi=0)
+    assert row.spec_id == "package_of_mine.nets:build/base/0"
+
+
+def test_the_rounding_that_was_asked_for_reaches_the_builder(folder: Path) -> None:
+    write(folder / "deep.py", GOOD.replace("repeats(2)", "repeats(5)"))
+    params = {
+        rounding: count_families("deep.py:build", strategies="depth", phi=0.3, rounding=rounding)[0].params
+        for rounding in ("tf", "pycls")
+    }
+    assert params["tf"] == (params["pycls"] or 0) + 145 * 16  # 5 · 2^0.3 = 6.2
+    assert params["tf"] is not None
+
+
+def test_installed_packages_announce_models(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder / "announced_nets.py", GOOD)
+    monkeypatch.syspath_prepend(str(folder))
+    entry = EntryPoint("our_net", "announced_nets:build", "scaleprof.models")
+    monkeypatch.setattr(models, "entry_points", lambda group: [entry] if group == entry.group else [])
+    assert count_families("our_net", phi=0)[0].spec_id == "our_net/base/0"
+    assert run_cli(["models"]) == 0
+    assert "our_net (announced_nets:build)" in capsys.readouterr().out
+    twin = EntryPoint("resnet18", "announced_nets:build", "scaleprof.models")
+    monkeypatch.setattr(models, "entry_points", lambda group: [twin] if group == twin.group else [])
+    with pytest.raises(UsageError, match="two models are called resnet18: scaleprof's own and announced"):
+        find_model("resnet18")
+
+
+BAD = {
+    "raises": (
+        "def build(scale): return 1 / 0",
+        "raised ZeroDivisionError at depth 1, width 1",
+    ),
+    "returns_no_module": ("def build(scale): return [scale]", "returned list at depth 1"),
+    "takes_nothing": ("def build(): pass", "raised TypeError at depth 1"),
+    "does_not_load": ("import nonesuch", "raised ModuleNotFoundError while it was loaded: No module named"),
+    "leaves": ("import sys; sys.exit('bye')", "raised SystemExit while it was loaded: bye"),
+    "has_no_build": ("def built(scale): pass", "there is no function 'build': did you mean 'built'?"),
+    "odd_input": (GOOD.replace("= 32", "= 'big'"), "input_size 'big' must be a whole number of pixels"),
+    "ignores_depth": (
+        GOOD.replace("scale.repeats(2)", "2"),
+        "MACs at twice the depth too (use scale.depth, or leave it out: --strategy width,resolution)",
+    ),
+    "ignores_width": (GOOD.replace("scale.channels(16)", "16"), "ignores width"),
+    "ignores_resolution": (
+        GOOD + "\n    import torch\n    def example_inputs(scale, n): return torch.randn(n, 3, 32, 32)\n",
+        "ignores resolution",
+    ),
+    "odd_inputs": (GOOD + "\n    def example_inputs(scale, n): return 'image'\n", "returned str: it returns"),
+    "inputs_raise": (GOOD + "\n    def example_inputs(scale): return 1\n", "example_inputs of inputs_raise"),
+    "does_not_fit": (
+        GOOD.replace("nn.Linear(c, 10)", "nn.Linear(7, 10)"),
+        "cannot be counted on the meta device",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_builder_that_is_no_good_is_told_of_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    code, message = BAD[name]
+    write(folder / f"{name}.py", code)
+    before = sorted(folder.rglob("*.jsonl"))
+    assert run_cli(["sweep", "-m", f"{name}.py:build", "--device", "cpu"]) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert f"{name}.py:build" in err
+    assert (err.count("\n"), out) == (1, "")
+    assert sorted(folder.rglob("*.jsonl")) == before
+
+
+def test_an_error_names_the_line_that_raised(folder: Path) -> None:
+    write(folder / "late.py", "def build(scale):\n    raise ValueError('not\\ntoday')\n")
+    with pytest.raises(UsageError) as caught:
+        count_families("late.py:build")
+    assert str(caught.value).endswith("resolution 1: not today (late.py:2)")
+
+
+def test_a_factor_that_the_sweep_does_not_move_may_be_ignored(folder: Path) -> None:
+    write(folder / "wide.py", GOOD.replace("scale.repeats(2)", "2"))
+    rows = count_families("wide.py:build", strategies="width,resolution", phi="0..1")
+    assert len(rows) == 3
+
+
+def test_what_a_model_prints_is_no_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder / "loud.py", "print('loading')" + textwrap.dedent(GOOD).replace("c =", "print('hi'); c ="))
+    assert run_cli(["count", "-m", "loud.py:build", "--phi", "0", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)[0]["spec_id"] == "loud:build/base/0"
+    assert "loading" in err
+    assert "hi" in err
+
+
+def test_a_builder_that_needs_real_tensors_is_counted(folder: Path) -> None:
+    real = "steps = __import__('torch').linspace(0, 1, 3)[1].item(); c ="
+    write(folder / "real.py", GOOD.replace("c =", real))
+    assert count_families("real.py:build", phi=0)[0].macs == count_families("nets.py:build", phi=0)[0].macs
+
+
+def test_two_models_of_one_name_are_refused(folder: Path) -> None:
+    write(folder / "other" / "nets.py", GOOD)
+    with pytest.raises(UsageError, match=r"two models are called nets:build: nets.py:build and other/nets"):
+        choose(["nets.py:build", "other/nets.py:build"])
+    assert list(choose(["nets.py:build", "nets.py:build"]).models) == ["nets:build"]
+
+
+def test_a_model_of_ones_own_is_matched_and_measured(folder: Path, scaleprof: Scaleprof) -> None:
+    arguments = ("sweep", "-d", "cpu", "--preset", "quick", "-o", "run.jsonl", "--format", "json")
+    asked = ("-m", "nets.py:build", "--strategy", "width,depth", "--phi", "0..1")
+    done = scaleprof(*arguments, *asked, "--match", "macs", check=0)
+    rows = json.loads(done.stdout)
+    assert [row["latency_ms"] is not None for row in rows] == [True] * 3
+    assert rows[1]["matched_growth"] == pytest.approx(2, rel=0.1)
+    write(folder / "nets.py", GOOD.replace("channels(16)", "channels(24)"))
+    refused = scaleprof(*arguments, *asked, "--match", "macs", "--resume", check=2)
+    assert "begin a new run" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["own_cnn", "own_inputs"])
+def test_the_worked_examples_count_in_every_strategy(name: str) -> None:
+    rows = count_families(f"{EXAMPLES / name}.py:build", phi="0..1")
+    assert [row.status for row in rows] == ["ok"] * 5
+    assert all(row.uncounted == () for row in rows)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[LocalBench]:
+    with open_worker(device="cpu", threads=1, seed=0, timeout_s=120) as bench:
+        yield bench
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [*FAMILIES, *(f"{EXAMPLES / name}.py:build" for name in ("own_cnn", "own_inputs")), "timm:resnet10t"],
+)
+def test_every_model_runs_in_a_worker_with_outputs_of_order_one(worker: LocalBench, reference: str) -> None:
+    model = find_model(reference)
+    strategy = "compound" if "depth" in model.dimensions else "resolution"
+    (spec,) = expand(Sweep((model.name,), (strategy,), parse_phi("-1")), {model.name: model})
+    job = Job(hash(reference), spec, Workload("cpu", threads=1), model.locator)
+    assert 1e-3 < worker.build(job).output_std < 1e3
+    assert min(worker.visit(job).samples_s) > 0
+
+
+def test_torchvisions_models_bring_their_accuracy_recipe_and_input() -> None:
+    weights = torchvision.models.ResNet50_Weights.DEFAULT
+    with pytest.warns(LeftOutWarning, match="grows in resolution only: compound, width, depth left out"):
+        rows = count_families("torchvision:resnet50", phi="1")
+    base, larger = rows
+    assert (base.strategy, base.params, base.shape) == ("base", weights.meta["num_params"], {})
+    assert base.accuracy == weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert weights.meta["recipe"] in (base.accuracy_recipe or "")
+    assert (larger.strategy, larger.input_size, larger.accuracy) == ("resolution", 317, None)
+
+
+def test_a_vision_transformer_grows_in_whole_patches() -> None:
+    rows = count_families("torchvision:vit_b_16", strategies="resolution", phi="0..1")
+    assert [(row.input_size, row.status) for row in rows] == [(224, "ok"), (320, "ok")]
+
+
+def test_an_architecture_that_fixes_its_input_is_unsupported_beyond_it() -> None:
+    base, larger = count_families("timm:vit_tiny_patch16_224", strategies="resolution", phi="0..1")
+    assert (base.status, larger.status) == ("ok", "unsupported")
+    assert "doesn't match model (224)" in (larger.reason or "")
+
+
+def test_without_timm_its_models_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UsageError, match=r"pip install 'scaleprof\[timm\]'"):
+        find_model("timm:resnet18")
+
+
+def test_families_and_networks_as_they_are_stand_in_one_sweep() -> None:
+    with pytest.warns(LeftOutWarning):
+        choice = choose(["resnet18", "torchvision:resnet18"], "depth,resolution", "0..1")
+    ids = [counted.spec.spec_id for counted in count_choice(choice)]
+    assert ids == [
+        *("resnet18/base/0", "resnet18/depth/1", "resnet18/resolution/1"),
+        *("torchvision:resnet18/base/0", "torchvision:resnet18/resolution/1"),
+    ]
+
+
+def test_a_scale_is_what_people_build_with() -> None:
+    scale = sp.Scale(depth=1.5, width=1.5, resolution=1.5)
+    assert (scale.repeats(3), scale.channels(64), scale.pixels(224)) == (5, 96, 336)
+    assert scale.channels(64, divisor=64) == 128
+    assert isinstance(count(torch.nn.Linear(2, 2), torch.empty(1, 2)).macs, int)
