@@ -27,6 +27,8 @@ MatchMetric = Literal["macs", "params", "activations"]
 Device = str  # "cpu", "cuda" or "cuda:N"
 
 MEASURED_STATUSES: frozenset[Status] = frozenset({"ok", "unstable"})
+# Known before anything ran: there is no such model, or it is not to be run.
+UNTRIED_STATUSES: frozenset[Status] = frozenset({"unmatched", "unsupported", "skipped"})
 
 
 class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

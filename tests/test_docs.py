@@ -13,8 +13,10 @@ import click
 import pytest
 
 import scaleprof as sp
+from scaleprof.app.counting import count_families
 from scaleprof.cli import cli
 from scaleprof.errors import ExitCode
+from scaleprof.models import FAMILIES
 from scaleprof.reporting.tables import latency_text
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +46,7 @@ def test_the_readme_has_its_two_lines_on_top() -> None:
 
 
 def test_every_name_of_the_python_example_exists() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    _, example = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names = {
         node.attr
         for node in ast.walk(ast.parse(example))
@@ -53,6 +55,19 @@ def test_every_name_of_the_python_example_exists() -> None:
     assert names == {"sweep", "report", "count", "load"}
     assert all(callable(getattr(sp, name)) for name in names)
     assert {"to_frame", "front"} <= set(dir(sp.Run))
+
+
+def test_the_readmes_own_network_runs_as_it_stands(tmp_path: Path) -> None:
+    example, _ = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "readme_net.py").write_text(example)
+    rows = count_families(f"{tmp_path / 'readme_net.py'}:build", phi="0..1")
+    assert [row.status for row in rows] == ["ok"] * 5
+
+
+def test_the_families_of_the_readme_are_those_there_are() -> None:
+    table = README.partition("## Which networks")[2].partition("Your own network joins")[0]
+    named = set(re.findall(r"`([a-z0-9_]+)`", table)) - {"timm"}
+    assert named == set(FAMILIES)
 
 
 def test_what_the_readme_prints_is_the_run_that_is_kept() -> None:

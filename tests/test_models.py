@@ -110,7 +110,7 @@ BAD = {
     "odd_input": (GOOD.replace("= 32", "= 'big'"), "input_size 'big' must be a whole number of pixels"),
     "ignores_depth": (
         GOOD.replace("scale.repeats(2)", "2"),
-        "MACs at twice the depth too (use scale.depth, or leave it out: --strategy width,resolution)",
+        "or leave it out: --strategy width,resolution)",
     ),
     "ignores_width": (GOOD.replace("scale.channels(16)", "16"), "ignores width"),
     "ignores_resolution": (

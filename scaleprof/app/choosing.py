@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -37,7 +38,7 @@ def choose(
     *,
     bases: Bases | None = None,
     rounding: RoundingName = "tf",
-    match: MatchMetric | None = None,
+    match: MatchMetric | Literal["none"] | None = None,
 ) -> Choice:
     """What these words mean; a person's own code is loaded.
 
@@ -47,7 +48,7 @@ def choose(
         phi: values of φ, or a text such as `0..3`.
         bases: the compound bases, Tan & Le's unless given.
         rounding: `tf` or `pycls`.
-        match: the metric to bring to base × 2^φ, or None to take the formulas as they stand.
+        match: the metric to bring to base × 2^φ, or none to take the formulas as they stand.
 
     Raises:
         UsageError: a model, strategy or φ that does not exist, or two models of one name.
@@ -57,7 +58,8 @@ def choose(
     values = phi_values(phi)
     if not references:
         raise UsageError("a sweep needs at least one --model")
-    sweep = Sweep(references, names, values, bases or Bases(), rounding, match)
+    metric = None if match == "none" else match
+    sweep = Sweep(references, names, values, bases or Bases(), rounding, metric)
     models = find_models(references)
     sweep = msgspec.structs.replace(sweep, models=tuple(models))
     for one in models.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import count
+from typing import Literal
 
 import msgspec
 
@@ -57,7 +58,7 @@ def count_families(
     phi: str | Phi | Sequence[Phi | str] = DEFAULT_PHI,
     bases: Bases | None = None,
     rounding: RoundingName = "tf",
-    match: MatchMetric | None = None,
+    match: MatchMetric | Literal["none"] | None = None,
 ) -> list[CostRow]:
     """A row per distinct model: MACs, parameters, activations, bytes; nothing is run.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from scaleprof.app.choosing import DEFAULT_MODEL, DEFAULT_PHI, choose
 from scaleprof.app.ledger import Ledger, Watcher
@@ -63,7 +64,7 @@ def sweep(
     threads: int | None = None,
     bases: Bases | None = None,
     rounding: RoundingName = "tf",
-    match: MatchMetric | None = None,
+    match: MatchMetric | Literal["none"] | None = None,
     preset: str = "default",
     seed: int = 0,
     output: str | Path | None = None,

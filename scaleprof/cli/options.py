@@ -107,7 +107,7 @@ def choose_models(
         split_names(strategies, option="--strategy"),
         phi,
         bases=Bases(depth_base, width_base, resolution_base),
-        match=None if match == "none" else cast(MatchMetric, match),
+        match=cast(MatchMetric, match),
         rounding=cast(RoundingName, rounding),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -238,17 +239,22 @@ def _measure(planned: SweepPlan, run_path: Path, *, resume: bool, overwrite: boo
 
 def _conclude(run: Run, run_path: Path, page_path: Path | None, format_: str) -> int:
     from scaleprof.app.reporting import report
-    from scaleprof.records import MEASURED_STATUSES
+    from scaleprof.records import MEASURED_STATUSES, UNTRIED_STATUSES
 
     if page_path is not None:
         report(run, page_path)
     rows = run.rows
     print_rows(rows, format_)
     say(f"run: {shown(run_path)}" + (f"\nreport: {shown(page_path)}" if page_path else ""))
+    counts = Counter(
+        row.status if row.status in UNTRIED_STATUSES else "failed"
+        for row in rows
+        if row.status not in MEASURED_STATUSES
+    )
     unstable = sum(row.status == "unstable" for row in rows)
-    failed = sum(row.status not in MEASURED_STATUSES for row in rows)
-    notes = [f"{unstable} of them unstable"] * (unstable > 0) + [
-        f"{failed} failed: see status and reason"
-    ] * (failed > 0)
-    say(", ".join([f"{len(rows) - failed} of {len(rows)} models measured", *notes]))
+    notes = [f"{unstable} of them unstable"] if unstable else []
+    if counts:
+        words = ", ".join(f"{number} {status}" for status, number in counts.items())
+        notes.append(f"{words}: see status and reason")
+    say(", ".join([f"{len(rows) - counts.total()} of {len(rows)} models measured", *notes]))
     return ExitCode.OK if any(row.status == "ok" for row in rows) else ExitCode.FAILURE

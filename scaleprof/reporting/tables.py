@@ -16,7 +16,7 @@ from scaleprof.reporting.rows import CostRow, MeasuredRow, Row
 from scaleprof.units import MIB, three_digits
 
 _WIDE = 120
-_LEFT_OUT_WHEN_NARROW = ("input", "asked", "activations")
+_LEFT_OUT_WHEN_NARROW = ("input", "params", "activations")
 # Doubts about what a model is; those about its timing are in the report.
 _COST_CAUTIONS = ("match_off", "uncounted")
 _ACCENTS = {"ok": "green", "unstable": "yellow"}

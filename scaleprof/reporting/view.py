@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from scaleprof.errors import UsageError
-from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES, PUBLISHED_STRATEGY, RunLog
+from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES, PUBLISHED_STRATEGY, UNTRIED_STATUSES, RunLog
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import COSTS, METRICS, QUALITIES, Metric
 from scaleprof.reporting.rows import Caution, MeasuredRow, measured_row
@@ -222,7 +222,8 @@ def _curve_words(strategy: str, line: Sequence[MeasuredRow], metric: Metric) -> 
 def _trust(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
     header = log.header
     counts = Counter(row.status for row in rows)
-    failures = sum(n for status, n in counts.items() if status not in MEASURED_STATUSES)
+    untried = {status: counts[status] for status in sorted(UNTRIED_STATUSES) if counts[status]}
+    failures = len(rows) - sum(counts[status] for status in (*MEASURED_STATUSES, *untried))
     workload = log.records[0].workload
     strategies = len({row.strategy for row in rows} - {BASE_STRATEGY})
     threads = plural(workload.threads, "thread", "threads")
@@ -239,6 +240,7 @@ def _trust(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
         Fact("Date", header.started_at[:10]),
         Fact("Unstable", str(counts["unstable"]), alarming=counts["unstable"] > 0),
         Fact("Failed", str(failures), alarming=failures > 0),
+        *(Fact(status.capitalize(), str(number)) for status, number in untried.items()),
     )
 
 
