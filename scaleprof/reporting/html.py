@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import METRICS, Metric
 from scaleprof.reporting.rows import MeasuredRow
@@ -19,16 +20,17 @@ from scaleprof.reporting.tables import growth_text, input_text, latency_text, me
 from scaleprof.reporting.view import RunView
 
 # Okabe–Ito blue, vermillion, green and purple, then colours that keep 3:1 contrast on both backgrounds.
-# Never alone: each line has its own symbol and dash too.
-_STYLES = (
-    ("#0072B2", "circle", "solid"),
-    ("#D55E00", "square", "dash"),
-    ("#009E73", "diamond", "dot"),
-    ("#CC79A7", "triangle-up", "dashdot"),
-    ("#B8860B", "cross", "longdash"),
-    ("#7A6FD0", "x", "longdashdot"),
-    ("#C0392B", "pentagon", "solid"),
-    ("#4F8A8B", "hexagon", "dash"),
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#7A6FD0", "#C0392B", "#4F8A8B")
+# Never colour alone: each line has its own symbol and dash too.
+_MARKS = (
+    ("circle", "solid"),
+    ("square", "dash"),
+    ("diamond", "dot"),
+    ("triangle-up", "dashdot"),
+    ("cross", "longdash"),
+    ("x", "longdashdot"),
+    ("pentagon", "solid"),
+    ("hexagon", "dash"),
 )
 
 
@@ -87,19 +89,27 @@ def _axis(metric: Metric) -> dict[str, str]:
 
 
 def _line_styles(view: RunView) -> list[dict[str, object]]:
-    measured = [row for row in view.rows if row.status in ("ok", "unstable")]
+    """How each line is drawn: with several models, a colour a strategy and a symbol a model."""
+    measured = [row for row in view.rows if row.status in MEASURED_STATUSES]
     lines = strategy_lines(measured)
     position = {id(row): index for index, row in enumerate(view.rows)}
-    return [
-        {
-            "name": name,
-            "colour": _STYLES[index % len(_STYLES)][0],
-            "symbol": _STYLES[index % len(_STYLES)][1],
-            "dash": _STYLES[index % len(_STYLES)][2],
-            "rows": [position[id(row)] for row in line],
-        }
-        for index, (name, line) in enumerate(lines.items())
-    ]
+    owners = [next(row for row in line if row.strategy != BASE_STRATEGY) for line in lines.values()]
+    strategies = list(dict.fromkeys(row.strategy for row in owners))
+    models = list(dict.fromkeys(row.model for row in owners))
+    styles: list[dict[str, object]] = []
+    for owner, (name, line) in zip(owners, lines.items(), strict=True):
+        colour = strategies.index(owner.strategy)
+        mark = models.index(owner.model) if len(models) > 1 else colour
+        styles.append(
+            {
+                "name": name,
+                "colour": _COLOURS[colour % len(_COLOURS)],
+                "symbol": _MARKS[mark % len(_MARKS)][0],
+                "dash": _MARKS[mark % len(_MARKS)][1],
+                "rows": [position[id(row)] for row in line],
+            }
+        )
+    return styles
 
 
 def _sort_value(row: MeasuredRow, name: str) -> object:

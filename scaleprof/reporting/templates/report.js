@@ -110,7 +110,7 @@
       x: rows.map((row) => plotted(x, row[x.name])),
       y: rows.map((row) => plotted(y, row[y.name])),
       ids: rows.map((row) => row.spec_id),
-      mode: rows.length > 1 ? "lines+markers+text" : "markers+text",
+      mode: rows.length > 1 && !options.apart ? "lines+markers+text" : "markers+text",
       line: { color: mark, dash: style.dash, width: options.lines ? 1.6 : 0.8 },
       marker: {
         color: mark,
@@ -119,7 +119,7 @@
         opacity: rows.map((row) => (options.faded && options.faded(row) ? 0.5 : 1)),
         line: { color: colour("--paper"), width: 1 },
       },
-      text: rows.map((row, i) => (i === rows.length - 1 ? escape_(style.name) : "")),
+      text: rows.map((row, i) => (options.apart ? escape_(options.apart(row)) : i === rows.length - 1 ? escape_(style.name) : "")),
       textposition: options.lines ? options.labelPosition : "top center",
       textfont: { color: colour("--ink"), size: 12 },
       cliponaxis: false,
@@ -162,6 +162,12 @@
     return [...styled, { style: BASE_MARK, rows: run.rows.filter((row) => isBase(row) && usable(row)) }];
   }
 
+  // Bases are points of their own; where there are several, each is called by its model.
+  function baseLabel(run) {
+    const several = new Set(run.rows.map((row) => row.model)).size > 1;
+    return (row) => (several ? row.model : BASE_MARK.name);
+  }
+
   // ---- charts ----
   const frontOf = (run) => {
     const [x, y] = [byId(`${run.key}-x`).value, byId(`${run.key}-y`).value];
@@ -186,7 +192,7 @@
     const traces = linesOf(run)
       .map(({ style, rows }) => ({ style, rows: rows.filter(has) }))
       .filter(({ rows }) => rows.length)
-      .map(({ style, rows }) => pointTrace(run, style, rows, x, y, { faded }));
+      .map(({ style, rows }) => pointTrace(run, style, rows, x, y, { faded, apart: style === BASE_MARK && baseLabel(run) }));
     traces.unshift(stairTrace(run, front, run.rows, x, y));
     Plotly.react(chart, traces, layout(layoutAxis(x, x.label, front.log_x, drawn), layoutAxis(y, y.quality_label, front.log_y, drawn), 36), CONFIG);
     byId(`${run.key}-words`).textContent = front.words;
@@ -235,9 +241,9 @@
         .filter(({ rows }) => rows.length);
       const positions = labelPositions(lines.map(({ rows }) => rows.at(-1)[y.name]));
       const traces = lines.map(({ line, rows }, i) => pointTrace(run, line, rows, x, y, { lines: true, labelPosition: positions[i] }));
-      const drawn = lines.flatMap(({ rows }) => rows);
-      const bases = drawn.filter((row, i) => row.strategy === "base" && drawn.indexOf(row) === i);
-      if (bases.length) traces.push(pointTrace(run, BASE_MARK, bases, x, y, { lines: false }));
+      const bases = run.rows.filter((row) => row.strategy === "base" && usable(row) && row[y.name] !== null);
+      const drawn = [...lines.flatMap(({ rows }) => rows), ...bases];
+      if (bases.length) traces.push(pointTrace(run, BASE_MARK, bases, x, y, { lines: false, apart: baseLabel(run) }));
       Plotly.react(byId(`${run.key}-curve-${curve.y}`), traces, layout(layoutAxis(x, x.label, true, drawn), layoutAxis(y, y.label, true, drawn)), CONFIG);
     }
   }
