@@ -1,9 +1,10 @@
 """RegNetY (Radosavovic et al. 2020), built from torchvision's blocks with explicit widths.
 
-Scaled as Dollár et al. 2021 scale it (facebookresearch/pycls, pycls/models/scaler.py): the base's widths,
-not the parameters of its width rule, are multiplied; the group width grows with them, and each stage's
-width is then rounded to whole groups. Because of these two roundings a little more width may make a
-slightly smaller network.
+Scaled after Dollár et al. 2021: the base's widths, not the parameters of its width rule, are multiplied; the
+group width grows with them, and each stage's width is then rounded to whole groups. Because of these two
+roundings a little more width may make a stage slightly narrower. Unlike their code (facebookresearch/pycls,
+pycls/models/scaler.py) the stem grows too, as in the other families, groups grow under every strategy that
+widens, and group widths are multiples of 8 throughout.
 """
 
 from __future__ import annotations
