@@ -206,7 +206,8 @@ def _curves(points: Sequence[MeasuredRow]) -> tuple[Curve, ...]:
 
 
 def _title(rows: Sequence[MeasuredRow]) -> str:
-    models = " and ".join(dict.fromkeys(row.model for row in rows))
+    *others, last = dict.fromkeys(row.model for row in rows)
+    models = f"{', '.join(others)} and {last}" if others else last
     first = rows[0]
     return f"{models} on {first.device} at batch {first.batch_size}"
 

@@ -119,8 +119,8 @@
         opacity: rows.map((row) => (options.faded && options.faded(row) ? 0.5 : 1)),
         line: { color: colour("--paper"), width: 1 },
       },
-      text: rows.map((row, i) => (options.apart ? escape_(options.apart(row)) : i === rows.length - 1 ? escape_(style.name) : "")),
-      textposition: options.lines ? options.labelPosition : "top center",
+      text: rows.map((row, i) => (options.apart ? escape_(options.apart(row)) : i === rows.length - 1 ? escape_(options.label ?? style.name) : "")),
+      textposition: options.labelPosition || "top center",
       textfont: { color: colour("--ink"), size: 12 },
       cliponaxis: false,
       hovertext: rows.map((row) => hoverText(run, row, x, y)),
@@ -162,11 +162,11 @@
     return [...styled, { style: BASE_MARK, rows: run.rows.filter((row) => isBase(row) && usable(row)) }];
   }
 
-  // Bases are points of their own; where there are several, each is called by its model.
-  function baseLabel(run) {
-    const several = new Set(run.rows.map((row) => row.model)).size > 1;
-    return (row) => (several ? row.model : BASE_MARK.name);
-  }
+  // Bases are points of their own; where there are several models, each base is called by its model, and the
+  // lines, too many to be labelled, are told apart by the key above the chart.
+  const hasSeveral = (run) => new Set(run.rows.map((row) => row.model)).size > 1;
+  const baseLabel = (run) => (row) => (hasSeveral(run) ? row.model : BASE_MARK.name);
+  const lineLabel = (run, style) => (hasSeveral(run) ? "" : style.name);
 
   // ---- charts ----
   const frontOf = (run) => {
@@ -189,10 +189,19 @@
     const has = (row) => row[x.name] !== null && row[y.name] !== null;
     const drawn = run.rows.filter((row) => usable(row) && has(row));
     const faded = (row) => !members.has(row.spec_id);
-    const traces = linesOf(run)
+    const labelled = linesOf(run)
       .map(({ style, rows }) => ({ style, rows: rows.filter(has) }))
-      .filter(({ rows }) => rows.length)
-      .map(({ style, rows }) => pointTrace(run, style, rows, x, y, { faded, apart: style === BASE_MARK && baseLabel(run) }));
+      .filter(({ rows }) => rows.length);
+    const ends = labelled.map(({ rows }) => rows.at(-1));
+    const positions = endPositions(ends.map((row) => row[x.name]), ends.map((row) => row[y.name]));
+    const traces = labelled.map(({ style, rows }, i) =>
+      pointTrace(run, style, rows, x, y, {
+        faded,
+        label: lineLabel(run, style),
+        labelPosition: positions[i],
+        apart: style === BASE_MARK && baseLabel(run),
+      }),
+    );
     traces.unshift(stairTrace(run, front, run.rows, x, y));
     Plotly.react(chart, traces, layout(layoutAxis(x, x.label, front.log_x, drawn), layoutAxis(y, y.quality_label, front.log_y, drawn), 36), CONFIG);
     byId(`${run.key}-words`).textContent = front.words;
@@ -218,6 +227,18 @@
     for (const line of byId(`${run.key}-table`).tBodies[0].rows) line.classList.toggle("front", members.has(line.dataset.spec));
   }
 
+  // Labels of lines that end side by side (matched models do) stand above and below by turns.
+  function endPositions(xs, ys) {
+    const order = xs.map((x, i) => [x, i]).sort(([a], [b]) => a - b);
+    const positions = xs.map(() => "top center");
+    order.slice(1).forEach(([x, i], n) => {
+      const [before, j] = order[n];
+      const level = Math.abs(Math.log(ys[i] / ys[j])) < 0.25;
+      if (level && x / before < 1.4 && positions[j] === "top center") positions[i] = "bottom center";
+    });
+    return positions;
+  }
+
   // Labels of lines that end close together are pushed apart: the upper one up, the lower one down.
   function labelPositions(ends) {
     const order = ends.map((value, i) => [value, i]).sort(([a], [b]) => a - b);
@@ -240,7 +261,7 @@
         .map((line) => ({ line, rows: line.rows.map((i) => run.rows[i]).filter((row) => row[y.name] !== null) }))
         .filter(({ rows }) => rows.length);
       const positions = labelPositions(lines.map(({ rows }) => rows.at(-1)[y.name]));
-      const traces = lines.map(({ line, rows }, i) => pointTrace(run, line, rows, x, y, { lines: true, labelPosition: positions[i] }));
+      const traces = lines.map(({ line, rows }, i) => pointTrace(run, line, rows, x, y, { lines: true, label: lineLabel(run, line), labelPosition: positions[i] }));
       const bases = run.rows.filter((row) => row.strategy === "base" && usable(row) && row[y.name] !== null);
       const drawn = [...lines.flatMap(({ rows }) => rows), ...bases];
       if (bases.length) traces.push(pointTrace(run, BASE_MARK, bases, x, y, { lines: false, apart: baseLabel(run) }));
