@@ -24,6 +24,7 @@ Status = Literal[
 ]
 Stop = Literal["target_met", "budget_exhausted"]
 MatchMetric = Literal["macs", "params", "activations"]
+Mode = Literal["infer", "train"]
 Device = str  # "cpu", "cuda" or "cuda:N"
 
 MEASURED_STATUSES: frozenset[Status] = frozenset({"ok", "unstable"})
@@ -118,7 +119,7 @@ class Workload(_Value, frozen=True):
     batch_size: int = 1
     threads: int = 1
     dtype: Literal["fp32"] = "fp32"
-    mode: Literal["infer"] = "infer"
+    mode: Mode = "infer"
     runtime: Literal["eager"] = "eager"
     memory_format: Literal["contiguous"] = "contiguous"
 
@@ -140,12 +141,26 @@ class Quoted(_Value, frozen=True):
 
 
 class OperatorCost(_Value, frozen=True):
-    """What one operator contributes to a forward pass, summed over its calls."""
+    """What one operator contributes to a pass, summed over its calls; bytes are those of its tensors."""
 
     operator: str
     calls: int
     macs: int
     activations: int
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+
+
+class ModuleCost(_Value, frozen=True):
+    """What a module and all that is inside it cost; the network itself has the path `""`."""
+
+    path: str
+    kind: str
+    params: int
+    macs: int
+    activations: int
+    read_bytes: int
+    written_bytes: int
 
 
 class UncountedOperator(_Value, frozen=True):
@@ -159,9 +174,11 @@ class UncountedOperator(_Value, frozen=True):
 class Cost(_Value, frozen=True):
     """What a model costs before it runs, for one sample.
 
-    `macs`: multiply-adds. `activations`: output elements of convolutions, matrix products and linear
-    layers. `peak_activation_bytes`: estimate, the most bytes alive at once besides the weights, input
-    included.
+    `macs`: multiply-adds; forward and backward in training. `activations`: output elements of convolutions,
+    matrix products and linear layers of the forward pass. `peak_activation_bytes`: the most bytes alive at
+    once besides the weights, input included, and in training the gradients alive then. `read_bytes` and
+    `written_bytes`: of all operators' tensors, weights included. `optimizer_bytes`: AdamW's two moments.
+    `counted_on`: `meta`, or `cpu` for a network that runs on real values only.
     """
 
     macs: int
@@ -171,6 +188,24 @@ class Cost(_Value, frozen=True):
     peak_activation_bytes: int
     operators: tuple[OperatorCost, ...] = ()
     uncounted: tuple[UncountedOperator, ...] = ()
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    gradient_bytes: int = 0
+    optimizer_bytes: int = 0
+    counted_on: Literal["meta", "cpu"] = "meta"
+
+    @property
+    def forecast_bytes(self) -> int:
+        """The most memory that the model is expected to hold: weights, optimizer, activations, gradients."""
+        return self.weight_bytes + self.optimizer_bytes + max(self.peak_activation_bytes, self.gradient_bytes)
+
+    @property
+    def macs_per_byte(self) -> float | None:
+        """Arithmetic intensity: MACs a byte read or written."""
+        if self.read_bytes is None or self.written_bytes is None:
+            return None
+        traffic = self.read_bytes + self.written_bytes
+        return self.macs / traffic if traffic else None
 
 
 class Visit(_Value, frozen=True):

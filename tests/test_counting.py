@@ -46,7 +46,7 @@ def test_an_lstm_equals_its_closed_form_on_meta_and_from_real_tensors(device: st
 
 def test_attention_counts_both_products() -> None:
     tokens, width = 10, 64
-    cost = count(nn.MultiheadAttention(width, 4, batch_first=True), [torch.empty(1, tokens, width)] * 3)
+    cost = count(nn.MultiheadAttention(width, 4, batch_first=True), *[torch.empty(1, tokens, width)] * 3)
     assert cost.macs == 4 * tokens * width * width + 2 * tokens * tokens * width
 
 
@@ -105,13 +105,35 @@ def test_an_operator_without_a_formula_is_named_with_its_size() -> None:
     assert (operator.operator, operator.calls, operator.output_elements) == ("cumsum", 1, 6)
 
 
-def test_control_flow_on_values_is_an_error_that_names_the_model() -> None:
-    class Branches(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x if x.sum().item() > 0 else -x
+class Branches(nn.Module):
+    """Its control flow depends on values."""
 
-    with pytest.raises(CountingError, match="Branches cannot be counted on the meta device"):
-        count(Branches(), torch.ones(1, 2))
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(2, 3), nn.BatchNorm1d(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.linear(x if x.sum().item() > 0 else -x))  # type: ignore[no-any-return]
+
+
+def test_control_flow_on_values_is_counted_on_the_cpu_and_marked() -> None:
+    network = Branches().train()
+    before = copy.deepcopy(network.state_dict())
+    cost = count(network, torch.ones(2, 2), mode="train")
+    assert (cost.counted_on, count(nn.Linear(2, 3), torch.ones(1, 2)).counted_on) == ("cpu", "meta")
+    assert cost.macs == 2 * (6 + 6)  # the input needs no gradient
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in before.items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_control_flow_on_values_without_values_is_an_error_that_names_the_model() -> None:
+    with pytest.raises(CountingError, match="Branches cannot be counted: "):
+        count(Branches(), torch.ones(2, 2, device="meta"))
+
+
+def test_a_network_that_does_not_fit_its_inputs_is_told_in_torchs_words() -> None:
+    with pytest.raises(CountingError, match="Linear cannot be counted: mat1 and mat2 shapes"):
+        count(nn.Linear(7, 3), torch.ones(1, 2))
 
 
 def test_the_reference_network_has_the_macs_that_forecasts_assume() -> None:

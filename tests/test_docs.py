@@ -100,6 +100,14 @@ def test_the_page_of_what_reproduces_is_current() -> None:
     subprocess.run([sys.executable, str(ROOT / "benchmarks" / "reproduce.py"), "--check"], check=True)
 
 
+def test_the_readmes_counters_are_those_of_the_page() -> None:
+    page = (ROOT / "docs" / "counting.md").read_text(encoding="utf-8").strip()
+    shown = README.partition("<!-- counters -->\n")[2].partition("<!-- /counters -->")[0].strip()
+    assert shown
+    assert page.endswith(shown)
+    assert "NOT IDENTICAL" not in page
+
+
 def test_decisions_are_numbered_without_gaps() -> None:
     notes = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     assert [int(name[:4]) for name in notes] == list(range(1, len(notes) + 1))

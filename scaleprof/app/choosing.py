@@ -69,7 +69,7 @@ def choose(
 
 def _tell_left_out(sweep: Sweep, model: Model) -> None:
     strategies = left_out(sweep, model)
-    if strategies:
+    if strategies and any(sweep.phi.numbers):
         warnings.warn(
             f"{model.name} grows in {' and '.join(model.dimensions)} only: "
             f"{', '.join(strategies)} left out for it",

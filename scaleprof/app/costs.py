@@ -6,13 +6,14 @@ import msgspec
 
 from scaleprof.counting import count_spec
 from scaleprof.models.family import Model
-from scaleprof.records import Cost, ModelSpec
+from scaleprof.records import Cost, Mode, ModelSpec
 
 
 class CostBook:
-    """What networks cost, remembered by what makes them the same network."""
+    """What networks cost in a mode, remembered by what makes them the same network."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: Mode = "infer") -> None:
+        self._mode = mode
         self._costs: dict[tuple[object, ...], Cost] = {}
 
     def cost(self, model: Model, spec: ModelSpec) -> Cost:
@@ -24,5 +25,5 @@ class CostBook:
         """
         network = msgspec.structs.replace(spec, unmatched=None).identity
         if network not in self._costs:
-            self._costs[network] = count_spec(model, spec)
+            self._costs[network] = count_spec(model, spec, self._mode)
         return self._costs[network]

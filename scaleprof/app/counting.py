@@ -19,6 +19,7 @@ from scaleprof.records import (
     BASE_STRATEGY,
     Cost,
     MatchMetric,
+    Mode,
     ModelSpec,
     Phi,
     Quoted,
@@ -59,22 +60,27 @@ def count_families(
     bases: Bases | None = None,
     rounding: RoundingName = "tf",
     match: MatchMetric | Literal["none"] | None = None,
+    mode: Mode = "infer",
 ) -> list[CostRow]:
     """A row per distinct model: MACs, parameters, activations, bytes; nothing is run.
 
-    The arguments are those of `scaleprof.app.choosing.choose`.
+    The arguments are those of `scaleprof.app.choosing.choose`, and the mode: a training step counts its
+    backward pass too.
     """
     choice = choose(model, strategies, phi, bases=bases, rounding=rounding, match=match)
-    return [cost_row(make_record(counted, Workload("cpu"))) for counted in count_choice(choice)]
+    workload = Workload("cpu", mode=mode)
+    return [cost_row(make_record(counted, workload)) for counted in count_choice(choice, mode=mode)]
 
 
-def count_choice(choice: Choice, on_done: OnDone = lambda _done, _total: None) -> list[Counted]:
+def count_choice(
+    choice: Choice, on_done: OnDone = lambda _done, _total: None, *, mode: Mode = "infer"
+) -> list[Counted]:
     """The distinct models of a choice, each with its cost; matched, if that was asked for.
 
     Raises:
         UsageError: a scale that a model cannot have, or a person's builder that fails or ignores a factor.
     """
-    costs = CostBook()
+    costs = CostBook(mode)
     for model in choice.models.values():
         if isinstance(model, UserModel):
             check_builder(model, choice, costs)

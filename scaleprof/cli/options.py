@@ -17,6 +17,8 @@ from scaleprof.scaling.rules import DEFAULT_STRATEGIES, RELATIVE_FORM, STRATEGIE
 from scaleprof.scaling.sweep import MATCHES
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from scaleprof.app.choosing import Choice
     from scaleprof.reporting.rows import Row
 
@@ -142,18 +144,22 @@ def print_rows(rows: Sequence[Row], format_: str) -> None:
     from scaleprof.reporting.rows import to_json
 
     if format_ == "table":
-        from rich.console import Console
-
-        on_terminal = sys.stdout.isatty()
-        # Nobody has a width that a piped table must be cut to.
-        console = Console(width=None if on_terminal else _PIPED_WIDTH, highlight=False)
-        with console.capture() as text:
-            table = tables.to_terminal(rows, width=console.width if on_terminal else None)
-            console.print(table, soft_wrap=not on_terminal)
-        write_out(text.get())
+        print_table(lambda width: tables.to_terminal(rows, width=width))
     else:
         rendered = {"json": to_json, "csv": tables.to_csv, "markdown": tables.to_markdown}[format_](rows)
         write_out(rendered)
+
+
+def print_table(make: Callable[[int | None], RenderableType]) -> None:
+    """Write a table to stdout; `make` is given the terminal's width, None for a pipe."""
+    from rich.console import Console
+
+    on_terminal = sys.stdout.isatty()
+    # Nobody has a width that a piped table must be cut to.
+    console = Console(width=None if on_terminal else _PIPED_WIDTH, highlight=False)
+    with console.capture() as text:
+        console.print(make(console.width if on_terminal else None), soft_wrap=not on_terminal)
+    write_out(text.get())
 
 
 def write_out(text: str) -> None:

@@ -1,159 +1,209 @@
-"""The counter: one pass over meta tensors, watched operator by operator."""
+"""The counter: one pass over a copy of the network, watched operator by operator."""
 
 from __future__ import annotations
 
 import copy
-import weakref
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
 
+import msgspec
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from scaleprof.counting.operators import is_free, macs_formula, operator_name
+from scaleprof.counting.ledger import Ledger, Tally, attention_whole
 from scaleprof.errors import NETWORK_ERRORS, CountingError
-from scaleprof.records import Cost, OperatorCost, UncountedOperator
+from scaleprof.records import Cost, Mode, ModuleCost, OperatorCost, UncountedOperator
+
+# AdamW keeps two moments a trainable parameter.
+_OPTIMIZER_COPIES = 2
 
 
-def count(module: nn.Module, example_input: torch.Tensor | Sequence[torch.Tensor]) -> Cost:
-    """MACs, parameters, activations and bytes of one forward pass of `module` in eval mode.
+class Trace(msgspec.Struct, frozen=True):
+    """A watched pass: the network's cost, the ledger, and the copy that was run."""
+
+    cost: Cost
+    ledger: Ledger
+    twin: nn.Module
+
+    def modules(self, depth: int) -> tuple[ModuleCost, ...]:
+        """The costs of modules down to a depth, in the network's order; depth 0 is the network."""
+        return tuple(
+            self._module(path, module)
+            for path, module in self.twin.named_modules()
+            if (path.count(".") + 1 if path else 0) <= depth
+        )
+
+    def _module(self, path: str, module: nn.Module) -> ModuleCost:
+        total = Tally()
+        for tally in (self.ledger.within(path) if path else self.ledger.by_operator()).values():
+            total.update(tally)
+        names = ("macs", "activations", "read_bytes", "written_bytes")
+        params = sum(parameter.numel() for parameter in module.parameters())
+        return ModuleCost(path, type(module).__name__, params, **{name: total[name] for name in names})
+
+
+def count(module: nn.Module, *example_inputs: Any, mode: Mode = "infer") -> Cost:
+    """MACs, parameters, activations and bytes of one pass of `module`, in eval mode or as a training step.
 
     MACs, activations and bytes of activations are those of the example as it is: give it batch size 1 for
     counts per sample. Parameters that are shared count once. `module` is left as it was; its weights may
-    be real or on the meta device, and are never copied.
+    be real or on the meta device, and are never copied. A network that does not run on the meta device
+    (its control flow depends on values) is run on the CPU, if its weights and inputs are real.
 
     Args:
         module: the network.
-        example_input: its input, such as `[1, 3, height_px, width_px]`, or a sequence of inputs; real or
-            meta.
+        example_inputs: what it is called with, such as one `[1, 3, height_px, width_px]`; real or meta.
+        mode: `infer`, or `train` for a forward pass in training mode and its backward pass.
 
     Raises:
-        CountingError: the module cannot run on the meta device (its control flow depends on values).
+        CountingError: the module cannot be run on its inputs.
     """
-    twin = _on_meta(module).eval()
-    inputs = (example_input,) if isinstance(example_input, torch.Tensor) else tuple(example_input)
-    inputs = tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), inputs)
-    weights = {id(tensor): tensor for tensor in (*twin.parameters(), *twin.buffers())}
-    ledger = _Ledger(weights.values())
-    ledger.keep_alive(inputs)
+    return trace(module, *example_inputs, mode=mode).cost
+
+
+def trace(module: nn.Module, *example_inputs: Any, mode: Mode = "infer") -> Trace:
+    """The watched pass that `count` takes its numbers from."""
     try:
-        with torch.no_grad(), ledger:
-            twin(*inputs)
-    except NETWORK_ERRORS as error:
-        words = str(error).splitlines() or [type(error).__name__]
-        raise CountingError(
-            f"{type(module).__name__} cannot be counted on the meta device: {words[0]}"
-        ) from error
+        return _trace_on("meta", module, example_inputs, mode)
+    except NETWORK_ERRORS as on_meta:
+        error: Exception = on_meta
+    if _is_real(module, example_inputs):
+        try:
+            return _trace_on("cpu", module, example_inputs, mode)
+        except NETWORK_ERRORS as on_cpu:
+            error = on_cpu
+    words = str(error).splitlines() or [type(error).__name__]
+    raise CountingError(f"{type(module).__name__} cannot be counted: {words[0]}") from error
+
+
+def make_cost(
+    tallies: Mapping[str, Tally],
+    *,
+    params: int,
+    weight_bytes: int,
+    peak_activation_bytes: int,
+    trained_bytes: int = 0,
+    counted_on: Literal["meta", "cpu"] = "meta",
+) -> Cost:
+    """The cost that tallies add up to."""
+    total = Tally()
+    for tally in tallies.values():
+        total.update(tally)
+    order = sorted(tallies.items(), key=lambda item: (-item[1]["macs"], -item[1]["written_bytes"], item[0]))
     return Cost(
-        macs=ledger.macs.total(),
-        params=sum(parameter.numel() for parameter in twin.parameters()),
-        activations=ledger.activations.total(),
-        weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in weights.values()),
-        peak_activation_bytes=ledger.peak_bytes,
+        macs=total["macs"],
+        params=params,
+        activations=total["activations"],
+        weight_bytes=weight_bytes,
+        peak_activation_bytes=peak_activation_bytes,
         operators=tuple(
-            OperatorCost(name, ledger.calls[name], macs, ledger.activations[name])
-            for name, macs in ledger.macs.most_common()
+            OperatorCost(
+                name,
+                tally["calls"],
+                tally["macs"],
+                tally["activations"],
+                tally["read_bytes"],
+                tally["written_bytes"],
+            )
+            for name, tally in order
         ),
         uncounted=tuple(
-            UncountedOperator(name, ledger.calls[name], elements)
-            for name, elements in sorted(ledger.uncounted.items())
+            UncountedOperator(name, tally["calls"], tally["uncounted"])
+            for name, tally in sorted(tallies.items())
+            if tally["uncounted"]
         ),
+        read_bytes=total["read_bytes"],
+        written_bytes=total["written_bytes"],
+        gradient_bytes=trained_bytes,
+        optimizer_bytes=_OPTIMIZER_COPIES * trained_bytes,
+        counted_on=counted_on,
     )
 
 
-def _on_meta(module: nn.Module) -> nn.Module:
-    """A copy of the module's structure with meta weights; shared weights stay shared."""
+def bytes_of(tensors: Sequence[torch.Tensor]) -> int:
+    """Bytes of tensors' elements."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _trace_on(device: Literal["meta", "cpu"], module: nn.Module, inputs: Sequence[Any], mode: Mode) -> Trace:
+    twin = _twin(module, device).train(mode == "train")
+    own = tree_map_only(torch.Tensor, lambda tensor: tensor.detach().to(device), tuple(inputs))
+    weights = list({id(tensor): tensor for tensor in (*twin.parameters(), *twin.buffers())}.values())
+    ledger = Ledger(weights)
+    ledger.follow(twin)
+    ledger.keep_alive(own)
+    with ExitStack() as stack:
+        stack.enter_context(torch.set_grad_enabled(mode == "train"))
+        stack.enter_context(in_parts(device))
+        stack.enter_context(ledger)
+        stack.enter_context(attention_whole(ledger))
+        outputs = twin(*own)
+        if mode == "train":
+            ledger.forward = False
+            _loss(outputs).backward()
+    trained = [parameter for parameter in twin.parameters() if parameter.requires_grad]
+    cost = make_cost(
+        ledger.by_operator(),
+        params=sum(parameter.numel() for parameter in twin.parameters()),
+        weight_bytes=bytes_of(weights),
+        peak_activation_bytes=ledger.peak_bytes,
+        trained_bytes=bytes_of(trained) if mode == "train" else 0,
+        counted_on=device,
+    )
+    return Trace(cost, ledger, twin)
+
+
+def _twin(module: nn.Module, device: str) -> nn.Module:
+    """A copy of the module's structure whose weights are on `device`; shared weights stay shared.
+
+    On the CPU parameters are the module's own, seen by other objects, and buffers are copied, since a pass
+    may write to them.
+    """
     memo: dict[int, Any] = {}
-    for tensor in (*module.parameters(), *module.buffers()):
-        meta = tensor.detach().to("meta")
-        is_parameter = isinstance(tensor, nn.Parameter)
-        memo[id(tensor)] = nn.Parameter(meta, tensor.requires_grad) if is_parameter else meta
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach().to(device), parameter.requires_grad)
+    for buffer in module.buffers():
+        memo[id(buffer)] = buffer.detach().to(device, copy=device == "cpu")
+    for part in module.modules():  # each has a dozen empty tables, whose copying takes longest
+        memo |= {id(table): type(table)() for table in vars(part).values() if table == {}}
     twin: nn.Module = copy.deepcopy(module, memo)
     return twin
 
 
-class _Ledger(TorchDispatchMode):
-    """Adds up what each operator costs, and follows how many bytes of results are alive."""
-
-    def __init__(self, weights: Iterable[torch.Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.macs: Counter[str] = Counter()
-        self.activations: Counter[str] = Counter()
-        self.uncounted: Counter[str] = Counter()
-        self.calls: Counter[str] = Counter()
-        self.peak_bytes = 0
-        self._live_bytes = 0
-        self._alive: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
-        for tensor in weights:  # known from the start, so that views of weights are no activations
-            self._alive.add(tensor.untyped_storage())
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if not isinstance(func, torch._ops.OpOverload):
-            return self._run_unknown(func, args, kwargs)
-        formula = macs_formula(func)
-        if formula is None and not is_free(func):
-            # A composite operator may hide counted ones: look inside it first.
-            with self:
-                result = func.decompose(*args, **kwargs)
-            if result is not NotImplemented:
-                return result
-        name = operator_name(func)
-        result = _normalised(args[0]) if _is_plain_norm(name, args) else func(*args, **kwargs)
-        self.keep_alive(result)
-        if formula is not None:
-            self.calls[name] += 1
-            self.macs[name] += formula(*args, **kwargs, out_val=result)
-            self.activations[name] += _elements(result)
-        elif not is_free(func) and (elements := _elements(result)):
-            self.calls[name] += 1
-            self.uncounted[name] += elements
-        return result
-
-    def keep_alive(self, tensors: Any) -> None:
-        """Count the storages of these tensors as alive until they are freed."""
-        for tensor in tree_leaves(tensors):
-            if isinstance(tensor, torch.Tensor):
-                self._watch(tensor.untyped_storage())
-        self.peak_bytes = max(self.peak_bytes, self._live_bytes)
-
-    def _watch(self, storage: torch.UntypedStorage) -> None:
-        if storage in self._alive:
-            return
-        self._alive.add(storage)
-        size_bytes = storage.nbytes()
-        self._live_bytes += size_bytes
-        weakref.finalize(storage, self._release, size_bytes)
-
-    def _release(self, size_bytes: int) -> None:
-        self._live_bytes -= size_bytes
-
-    def _run_unknown(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A higher-order operator: it runs, and is named as uncounted."""
-        result = func(*args, **kwargs)
-        self.keep_alive(result)
-        name = str(func)
-        self.calls[name] += 1
-        self.uncounted[name] += _elements(result)
-        return result
+def _is_real(module: nn.Module, inputs: Sequence[Any]) -> bool:
+    tensors = [*module.parameters(), *module.buffers(), *tree_leaves(tuple(inputs))]
+    return not any(isinstance(tensor, torch.Tensor) and tensor.is_meta for tensor in tensors)
 
 
-_TRAINING = 5  # the place of `training` among the arguments of native_batch_norm
+def _loss(outputs: Any) -> torch.Tensor:
+    """A scalar that all floating outputs contribute to."""
+    terms = [
+        leaf.sum() for leaf in tree_leaves(outputs) if isinstance(leaf, torch.Tensor) and leaf.requires_grad
+    ]
+    if not terms:
+        raise ValueError("no output depends on the weights: there is nothing to train")
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
 
 
-def _is_plain_norm(name: str, args: tuple[Any, ...]) -> bool:
-    return name == "native_batch_norm" and len(args) > _TRAINING and not args[_TRAINING]
-
-
-def _normalised(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What batch norm in eval mode gives; torch decomposes it in Python, half of the time of a count."""
-    return torch.empty_like(images), images.new_empty(0), images.new_empty(0)
-
-
-def _elements(result: Any) -> int:
-    return sum(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor))
+@contextmanager
+def in_parts(device: str) -> Iterator[None]:
+    """Run fused layers in parts: their kernels hide what they multiply, and no formula is for them."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with ExitStack() as stack:
+            if device == "cpu":
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+                stack.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")  # oneDNN's flags cannot be set without one about Intel GPUs
+                stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -1,28 +1,99 @@
-"""Counting a model from its spec."""
+"""Counting a model from its spec, and deep families from short ones."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
 import torch
+from torch import nn
 
-from scaleprof.counting.counter import count
-from scaleprof.errors import NETWORK_ERRORS, ModelError, UsageError
-from scaleprof.models.family import Model
-from scaleprof.records import Cost, ModelSpec
+from scaleprof.counting.counter import Trace, bytes_of, make_cost, trace
+from scaleprof.counting.ledger import Tally
+from scaleprof.errors import NETWORK_ERRORS, CountingError, ModelError, UsageError
+from scaleprof.models.family import Model, ModelFamily, many
+from scaleprof.records import Cost, Mode, ModelSpec, Shape
 
 
-def count_spec(model: Model, spec: ModelSpec) -> Cost:
+def count_spec(model: Model, spec: ModelSpec, mode: Mode = "infer") -> Cost:
     """The cost of one sample through the model, built on the meta device: no memory, no arithmetic.
 
-    A builder that needs real tensors is given them, and only the pass is done on the meta device.
+    A family's deep model is counted from a short one, whose stages have a layer more for each further copy
+    of their last: its cost is affine in them, exactly (`trace_spec` is the oracle).
 
     Raises:
-        CountingError: the model cannot run on the meta device.
+        CountingError: the model cannot be run.
         ModelError: a network of torchvision's or timm's cannot be built at this scale.
         UsageError: a person's builder raised, or returned no module.
     """
+    if isinstance(model, ModelFamily) and mode == "infer" and spec.shape is not None:
+        return _count_family(model, spec, spec.shape)
+    return trace_spec(model, spec, mode).cost
+
+
+def trace_spec(model: Model, spec: ModelSpec, mode: Mode = "infer") -> Trace:
+    """The watched pass of one sample through the whole model, on the meta device if that is possible.
+
+    A builder that needs real tensors on the way (torchvision's RegNet, stochastic-depth schedules) is given
+    them, and only its parameters are on the meta device; a network that needs real values runs on the CPU.
+
+    Raises:
+        CountingError: the model cannot be run.
+        ModelError: a network of torchvision's or timm's cannot be built at this scale.
+        UsageError: a person's builder raised, or returned no module.
+    """
+    for building in (torch.device("meta"), _parameters_on_meta()):
+        try:
+            with building:
+                network, inputs = model.build(spec), model.inputs(spec, 1)
+            return trace(network, *inputs, mode=mode)
+        except (*NETWORK_ERRORS, CountingError, ModelError, UsageError):
+            continue
+    return trace(model.build(spec), *model.inputs(spec, 1), mode=mode)
+
+
+@contextmanager
+def _parameters_on_meta() -> Iterator[None]:
+    """Parameters move to the meta device as modules take them; all other tensors are real."""
+    register = nn.Module.register_parameter
+
+    def register_on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if type(parameter) is nn.Parameter:
+            parameter = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+        register(module, name, parameter)
+
+    nn.Module.register_parameter = register_on_meta  # type: ignore[assignment]
     try:
-        with torch.device("meta"):
-            network, inputs = model.build(spec), model.inputs(spec, 1)
-    except (*NETWORK_ERRORS, ModelError, UsageError):
-        network, inputs = model.build(spec), model.inputs(spec, 1)
-    return count(network, inputs)
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
+
+
+def _count_family(model: ModelFamily, spec: ModelSpec, shape: Shape) -> Cost:
+    repeats = many(shape, "stage_repeats")
+    kept = tuple(map(min, repeats, model.distinct_repeats()))
+    short_shape = {**shape, "stage_repeats": kept}
+    short = trace_spec(model, msgspec.structs.replace(spec, shape=short_shape))
+    tallies: defaultdict[str, Tally] = defaultdict(Tally, short.ledger.by_operator())
+    params, weight_bytes = short.cost.params, short.cost.weight_bytes
+    for stage, (wanted, held) in enumerate(zip(repeats, kept, strict=True)):
+        copies = wanted - held
+        if copies:
+            paths = model.last_block(short_shape, stage)
+            for name, tally in short.ledger.within(*paths).items():
+                tallies[name].update({key: copies * value for key, value in tally.items()})
+            blocks = [short.twin.get_submodule(path) for path in paths]
+            params += copies * sum(p.numel() for block in blocks for p in block.parameters())
+            weight_bytes += copies * sum(map(_weight_bytes, blocks))
+    return make_cost(
+        tallies,
+        params=params,
+        weight_bytes=weight_bytes,
+        peak_activation_bytes=short.cost.peak_activation_bytes,
+    )
+
+
+def _weight_bytes(module: nn.Module) -> int:
+    return bytes_of([*module.parameters(), *module.buffers()])

@@ -28,6 +28,11 @@ def shape_at(scale: Scale) -> Shape:
     }
 
 
+def last_block(shape: Shape, stage: int) -> tuple[str, ...]:
+    """The path of a stage's last block; a downsampling layer precedes each stage."""
+    return (f"features.{2 * stage + 1}.{many(shape, 'stage_repeats')[stage] - 1}",)
+
+
 def construct(shape: Shape) -> nn.Module:
     """The network with these integers: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
     from torchvision.models.convnext import CNBlockConfig, ConvNeXt
@@ -46,4 +51,5 @@ CONVNEXT_TINY = ModelFamily(
     source="Liu et al. 2022, arXiv:2201.03545",
     shape_at=shape_at,
     construct=construct,
+    last_block=last_block,
 )

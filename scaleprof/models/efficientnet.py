@@ -57,6 +57,11 @@ def shape_at(scale: Scale) -> Shape:
     }
 
 
+def last_block(shape: Shape, stage: int) -> tuple[str, ...]:
+    """The path of a stage's last block; stages follow the stem."""
+    return (f"features.{stage + 1}.{many(shape, 'stage_repeats')[stage] - 1}",)
+
+
 def construct(shape: Shape) -> nn.Module:
     """The network with these integers: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
     from torchvision.models.efficientnet import MBConv
@@ -95,4 +100,5 @@ EFFICIENTNET_B0 = ModelFamily(
     source="Tan & Le 2019, arXiv:1905.11946",
     shape_at=shape_at,
     construct=construct,
+    last_block=last_block,
 )

@@ -52,4 +52,5 @@ EFFICIENTNET_LITE0 = ModelFamily(
     source="tensorflow/tpu models/official/efficientnet/lite",
     shape_at=shape_at,
     construct=construct,
+    last_block=efficientnet.last_block,
 )

@@ -54,6 +54,11 @@ def shape_at(scale: Scale) -> Shape:
     }
 
 
+def last_block(shape: Shape, stage: int) -> tuple[str, ...]:
+    """The path of a stage's last block; stages follow the stem."""
+    return (f"features.{stage + 1}.{many(shape, 'stage_repeats')[stage] - 1}",)
+
+
 def construct(shape: Shape) -> nn.Module:
     """The network with these integers: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
     from functools import partial
@@ -86,5 +91,6 @@ EFFICIENTNET_V2_S = ModelFamily(
     source="Tan & Le 2021, arXiv:2104.00298",
     shape_at=shape_at,
     construct=construct,
+    last_block=last_block,
     base_input_size=384,
 )

@@ -59,6 +59,8 @@ class ModelFamily(msgspec.Struct, frozen=True):
 
     `shape_at` turns a scale into the family's integers, `stage_repeats` and `stage_channels` among them;
     `construct` turns these into a module that takes one image batch `[batch, 3, input_px, input_px]`.
+    `last_block` names the modules that are the last layer of a stage (numbered from 0): a stage that is one
+    layer deeper, beyond the layers that the base has, costs just these once more.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ModelFamily(msgspec.Struct, frozen=True):
     source: str
     shape_at: Callable[[Scale], Shape]
     construct: Callable[[Shape], nn.Module]
+    last_block: Callable[[Shape, int], tuple[str, ...]]
     base_input_size: int = 224
     min_input_size: int = 32
     resolution_means: str = "side of the square input in pixels"
@@ -117,6 +120,10 @@ class ModelFamily(msgspec.Struct, frozen=True):
                 f"at most {_MAX_BLOCKS} are built (lower --phi)"
             )
         return shape, size
+
+    def distinct_repeats(self) -> tuple[int, ...]:
+        """Layers of each stage that may differ from the stage's last one; further ones are copies of it."""
+        return tuple(max(2, repeats) for repeats in many(self.shape_at(Scale()), "stage_repeats"))
 
     def build(self, spec: ModelSpec) -> nn.Module:
         """The network with the spec's integers."""

@@ -41,6 +41,12 @@ def shape_at(scale: Scale) -> Shape:
     }
 
 
+def last_block(shape: Shape, stage: int) -> tuple[str, ...]:
+    """The paths of a stage's last depthwise and pointwise convolution; all follow the stem in one row."""
+    last = 2 * sum(many(shape, "stage_repeats")[: stage + 1])
+    return (f"features.{last - 1}", f"features.{last}")
+
+
 def construct(shape: Shape) -> nn.Module:
     """The network with these integers: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
     from collections import OrderedDict
@@ -75,4 +81,5 @@ MOBILENET_V1 = ModelFamily(
     source="Howard et al. 2017, arXiv:1704.04861",
     shape_at=shape_at,
     construct=construct,
+    last_block=last_block,
 )

@@ -52,6 +52,11 @@ def shape_at(scale: Scale) -> Shape:
     }
 
 
+def last_block(shape: Shape, stage: int) -> tuple[str, ...]:
+    """The path of a stage's last block; blocks of all stages follow the stem in one row."""
+    return (f"features.{sum(many(shape, 'stage_repeats')[: stage + 1])}",)
+
+
 def construct(shape: Shape) -> nn.Module:
     """The network with these integers: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
     from collections import OrderedDict
@@ -87,4 +92,5 @@ MOBILENET_V2 = ModelFamily(
     source="Sandler et al. 2018, arXiv:1801.04381",
     shape_at=shape_at,
     construct=construct,
+    last_block=last_block,
 )

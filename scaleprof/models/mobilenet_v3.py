@@ -41,24 +41,23 @@ _HEAD_CHANNELS = 1280
 
 
 def shape_at(scale: Scale) -> Shape:
-    """Stem, stage, expanded (one a block) and head channels, and repeats per stage.
+    """Stem, stage, expanded (one a block of the base) and head channels, and repeats per stage.
 
-    >>> shape_at(Scale(depth=2))["expanded_channels"][:6]
-    (16, 16, 64, 72, 72, 72)
+    >>> shape_at(Scale(width=2))["expanded_channels"][:4]
+    (32, 128, 144, 144)
     """
-    repeats = tuple(scale.repeats(len(stage.expanded)) for stage in _STAGES)
-    expanded = [
-        scale.channels(stage.expanded[min(number, len(stage.expanded) - 1)])
-        for stage, layers in zip(_STAGES, repeats, strict=True)
-        for number in range(layers)
-    ]
     return {
         "stem_channels": scale.channels(_STEM_CHANNELS),
         "stage_channels": tuple(scale.channels(stage.channels) for stage in _STAGES),
-        "stage_repeats": repeats,
-        "expanded_channels": tuple(expanded),
+        "stage_repeats": tuple(scale.repeats(len(stage.expanded)) for stage in _STAGES),
+        "expanded_channels": tuple(scale.channels(c) for stage in _STAGES for c in stage.expanded),
         "head_channels": scale.channels(_HEAD_CHANNELS),
     }
+
+
+def last_block(shape: Shape, stage: int) -> tuple[str, ...]:
+    """The path of a stage's last block; blocks of all stages follow the stem in one row."""
+    return (f"features.{sum(many(shape, 'stage_repeats')[: stage + 1])}",)
 
 
 def construct(shape: Shape) -> nn.Module:
@@ -70,12 +69,13 @@ def construct(shape: Shape) -> nn.Module:
     settings = []
     stages = zip(_STAGES, many(shape, "stage_channels"), many(shape, "stage_repeats"), strict=True)
     for stage, c_out, repeats in stages:
+        own = [next(expanded) for _ in stage.expanded]
         for number in range(repeats):
             settings.append(
                 InvertedResidualConfig(
                     c_in,
                     stage.kernel_px,
-                    next(expanded),
+                    own[min(number, len(own) - 1)],
                     c_out,
                     stage.squeeze,
                     stage.activation,
@@ -97,4 +97,5 @@ MOBILENET_V3_LARGE = ModelFamily(
     source="Howard et al. 2019, arXiv:1905.02244",
     shape_at=shape_at,
     construct=construct,
+    last_block=last_block,
 )

@@ -59,6 +59,12 @@ def shape_4gf_at(scale: Scale) -> Shape:
     return _shape_at(scale, _WIDTHS_4GF, _REPEATS_4GF, _GROUP_WIDTH_4GF)
 
 
+def last_block(shape: Shape, stage: int) -> tuple[str, ...]:
+    """The path of a stage's last block."""
+    name = f"block{stage + 1}"
+    return (f"trunk_output.{name}.{name}-{many(shape, 'stage_repeats')[stage] - 1}",)
+
+
 def construct(shape: Shape) -> nn.Module:
     """The network with these integers: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
     from torchvision.models.regnet import BlockParams, RegNet
@@ -86,6 +92,7 @@ REGNET_Y_400MF = ModelFamily(
     source="Radosavovic et al. 2020, arXiv:2003.13678",
     shape_at=shape_400mf_at,
     construct=construct,
+    last_block=last_block,
     is_monotone=False,
 )
 REGNET_Y_4GF = ModelFamily(
@@ -96,5 +103,6 @@ REGNET_Y_4GF = ModelFamily(
     source="Radosavovic et al. 2020, arXiv:2003.13678",
     shape_at=shape_4gf_at,
     construct=construct,
+    last_block=last_block,
     is_monotone=False,
 )

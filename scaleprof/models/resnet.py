@@ -49,6 +49,11 @@ def shape_50_at(scale: Scale) -> Shape:
     return _shape_at(scale, _REPEATS_50)
 
 
+def last_block(shape: Shape, stage: int) -> tuple[str, ...]:
+    """The path of a stage's last block."""
+    return (f"layer{stage + 1}.{many(shape, 'stage_repeats')[stage] - 1}",)
+
+
 def construct_18(shape: Shape) -> nn.Module:
     """ResNet of basic blocks: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
     from torchvision.models.resnet import BasicBlock
@@ -104,6 +109,7 @@ RESNET18 = ModelFamily(
     source="He et al. 2015, arXiv:1512.03385",
     shape_at=shape_18_at,
     construct=construct_18,
+    last_block=last_block,
 )
 RESNET50 = ModelFamily(
     name="resnet50",
@@ -113,4 +119,5 @@ RESNET50 = ModelFamily(
     source="He et al. 2015, arXiv:1512.03385",
     shape_at=shape_50_at,
     construct=construct_50,
+    last_block=last_block,
 )

@@ -28,7 +28,9 @@ class Caution(msgspec.Struct, frozen=True):
 
 
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model is and what it costs before it runs.
+    """What a model is and what it costs before it runs, one sample at a time.
+
+    `forecast_bytes` is the most memory that it is expected to hold: weights, optimizer, activations.
 
     `requested_growth` is what the factors ask for, or the budget of a matched sweep; `achieved_growth` is of
     MACs, `matched_growth` of the metric in `match`, all against the base. `accuracy` is the published top-1
@@ -57,6 +59,14 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     activations: int | None
     weight_bytes: int | None
     peak_activation_bytes: int | None
+    gradient_bytes: int | None
+    optimizer_bytes: int | None
+    forecast_bytes: int | None
+    read_bytes: int | None
+    written_bytes: int | None
+    macs_per_byte: float | None
+    counted_on: str | None
+    mode: str
     uncounted: tuple[UncountedOperator, ...]
     accuracy: float | None
     accuracy_recipe: str | None
@@ -72,7 +82,6 @@ class MeasuredRow(CostRow, frozen=True, kw_only=True):
     dtype: str
     batch_size: int
     threads: int
-    mode: str
     runtime: str
     memory_format: str
     latency_ms: float | None
@@ -119,7 +128,7 @@ def measured_row(record: Record, header: RunHeader) -> MeasuredRow:
         numbers |= dict.fromkeys(("gpu_ms", "graph_ms", "launch_bound_ratio"))
     return MeasuredRow(
         **fields | {"warnings": (*_cost_cautions(record), *_cautions(record, summary))},
-        **{name: getattr(record.workload, name) for name in record.workload.__struct_fields__},
+        **{name: getattr(record.workload, name) for name in _WORKLOAD_FIELDS},
         **numbers,
         launches=summary.launches if summary else 0,
         rounds=summary.rounds if summary else 0,
@@ -138,14 +147,14 @@ def _cost_fields(record: Record) -> dict[str, Any]:
     spec, cost = record.spec, record.cost
     printed = result_of(spec)
     quoted = record.quoted or (Quoted(printed.accuracy, printed.recipe) if printed else None)
-    names = ("macs", "params", "activations", "weight_bytes", "peak_activation_bytes")
     return {
         "spec_id": spec.spec_id,
         **{name: getattr(spec, name) for name in _SPEC_FIELDS},
         "requested_growth": spec.requested_growth,
         "achieved_growth": record.achieved_growth,
         "matched_growth": record.matched_growth,
-        **{name: getattr(cost, name) if cost else None for name in names},
+        **{name: getattr(cost, name) if cost else None for name in _COST_FIELDS},
+        "mode": record.workload.mode,
         "uncounted": cost.uncounted if cost else (),
         "accuracy": quoted.accuracy if quoted else None,
         "accuracy_recipe": quoted.recipe if quoted else None,
@@ -155,6 +164,11 @@ def _cost_fields(record: Record) -> dict[str, Any]:
     }
 
 
+_WORKLOAD_FIELDS = ("device", "dtype", "batch_size", "threads", "runtime", "memory_format")
+_COST_FIELDS = (
+    *("macs", "params", "activations", "weight_bytes", "peak_activation_bytes", "gradient_bytes"),
+    *("optimizer_bytes", "forecast_bytes", "read_bytes", "written_bytes", "macs_per_byte", "counted_on"),
+)
 _SPEC_FIELDS = (
     "model",
     "strategy",
@@ -271,6 +285,14 @@ def _cost_cautions(record: Record) -> tuple[Caution, ...]:
         names = ", ".join(operator.operator for operator in record.cost.uncounted)
         cautions.append(
             Caution("uncounted", f"operators without a formula: {names}", "read MACs as a lower bound")
+        )
+    if record.cost and record.cost.counted_on == "cpu":
+        cautions.append(
+            Caution(
+                "counted_on_cpu",
+                "what it computes depends on values: it was run once on random ones",
+                "other values may take other branches: read its counts as one example",
+            )
         )
     asked, got = record.spec.requested_growth, record.matched_growth
     if got is not None and record.status != "unmatched" and is_off(asked, got):

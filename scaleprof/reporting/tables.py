@@ -13,12 +13,12 @@ from rich.text import Text
 
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import CostRow, MeasuredRow, Row
-from scaleprof.units import MIB, three_digits
+from scaleprof.units import MIB, format_bytes, three_digits
 
 _WIDE = 120
 _LEFT_OUT_WHEN_NARROW = ("input", "params", "activations")
 # Doubts about what a model is; those about its timing are in the report.
-_COST_CAUTIONS = ("match_off", "uncounted")
+_COST_CAUTIONS = ("match_off", "uncounted", "counted_on_cpu")
 _ACCENTS = {"ok": "green", "unstable": "yellow"}
 
 
@@ -120,6 +120,7 @@ def _cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
         "latency [95 %]",
         "memory [range]" if ranges else "memory",
     ] * measured
+    header += ["forecast"] * (not measured)
     header += ["top-1"] * accurate + ["status"]
     several = len(batches) > 1
     return [header, *(_row_cells(row, batch=several, accurate=accurate, ranges=ranges) for row in rows)]
@@ -138,6 +139,8 @@ def _row_cells(row: Row, *, batch: bool, accurate: bool, ranges: bool) -> list[s
     if isinstance(row, MeasuredRow):
         memory = memory_text(row) if ranges else METRICS["peak_memory_bytes"].text(row.peak_memory_bytes)
         cells += [str(row.batch_size)] * batch + [latency_text(row), memory]
+    else:
+        cells.append("–" if row.forecast_bytes is None else format_bytes(row.forecast_bytes))
     cells += [METRICS["accuracy"].text(row.accuracy)] * accurate
     return [*cells, row.status if row.reason is None else f"{row.status}: {row.reason}"]
 
