@@ -181,11 +181,10 @@ def family() -> list[str]:
 
     theirs, theirs_s = timed(by_torch)
     same = [one.cost.macs for one in counted if one.cost] == theirs
-    sameness = "identical" if same else "NOT IDENTICAL"
     return [
-        f"The {len(theirs)} models of `--phi 0..7` over four strategies take {ours_s:.1f} s here. Building each on",
-        f"the meta device and counting it with FlopCounterMode takes {theirs_s:.1f} s, {theirs_s / ours_s:.1f} times",
-        f"as long. MACs are {sameness}.",
+        f"The {len(theirs)} models of `--phi 0..7` over four strategies take {ours_s:.1f} s here.",
+        f"Building each on the meta device and counting it with FlopCounterMode takes {theirs_s:.1f} s,",
+        f"{theirs_s / ours_s:.1f} times as long. MACs are {'identical' if same else 'NOT IDENTICAL'}.",
     ]
 
 
@@ -193,153 +192,6 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     text = "\n".join([INTRODUCTION, *compare(), "", *family(), ""])
-    layer = nn.TransformerEncoderLayer(WIDTH, 8, FEED_FORWARD, batch_first=True)
-    encoder_macs = LAYERS * STEPS * (4 * WIDTH**2 + 2 * STEPS * WIDTH + 2 * WIDTH * FEED_FORWARD)
-    return [
-        vision_case("EfficientNet-B0", "efficientnet_b0"),
-        vision_case("EfficientNet-B4", "efficientnet_b4"),
-        vision_case("EfficientNet-B7", "efficientnet_b7"),
-        vision_case("ResNet-50", "resnet50"),
-        vision_case("ViT-B/16", "vit_b_16"),
-        vision_case("Swin-T", "swin_t"),
-        vision_case("ConvNeXt-T", "convnext_tiny"),
-        Case(
-            "LSTM",
-            lambda: nn.LSTM(WIDTH, WIDTH, LAYERS, batch_first=True),
-            text,
-            "input",
-            LAYERS * STEPS * 8 * WIDTH**2,
-        ),
-        Case(
-            "Encoder",
-            lambda: nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False),
-            text,
-            "src",
-            encoder_macs,
-        ),
-    ]
-
-
-def ours(network: nn.Module, case: Case) -> float:
-    return count(network, case.example).macs
-
-
-def torch_counter(network: nn.Module, case: Case) -> float:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(case.example)
-    return float(counter.get_total_flops()) / 2
-
-
-def fvcore(network: nn.Module, case: Case) -> float:
-    from fvcore.nn import FlopCountAnalysis
-
-    analysis = FlopCountAnalysis(network, case.example)
-    return float(analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total())
-
-
-def ptflops(network: nn.Module, case: Case) -> float:
-    from ptflops import get_model_complexity_info
-
-    macs, _ = get_model_complexity_info(
-        network,
-        tuple(case.example.shape[1:]),
-        as_strings=False,
-        print_per_layer_stat=False,
-        input_constructor=lambda _: {case.argument: case.example},
-    )
-    return float(macs or 0)
-
-
-def thop(network: nn.Module, case: Case) -> float:
-    from thop import profile
-
-    return float(profile(network, inputs=(case.example,), verbose=False)[0])
-
-
-def torchinfo(network: nn.Module, case: Case) -> float:
-    from torchinfo import summary
-
-    return float(summary(network, input_data=case.example, verbose=0).total_mult_adds)
-
-
-COUNTERS: dict[str, Callable[[nn.Module, Case], float]] = {
-    "scaleprof": ours,
-    "FlopCounterMode": torch_counter,
-    "fvcore": fvcore,
-    "ptflops": ptflops,
-    "thop": thop,
-    "torchinfo": torchinfo,
-}
-
-
-def timed(run: Callable[[], Any]) -> tuple[Any, float]:
-    began_s = time.perf_counter()
-    result = run()
-    return result, time.perf_counter() - began_s
-
-
-def cell(counter: Callable[[nn.Module, Case], float], case: Case) -> str:
-    network = case.make().eval()
-    try:
-        macs, seconds = timed(lambda: counter(network, case))
-    except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
-        return f"fails ({type(error).__name__})"
-    difference = macs / case.truth - 1
-    exact = "exact" if abs(difference) < 5e-4 else f"{difference:+.1%}"
-    return f"{exact}, {seconds:.2f} s"
-
-
-def compare() -> list[str]:
-    lines = [
-        f"| network | true MACs | {' | '.join(COUNTERS)} |",
-        f"| :-- | --: |{' --: |' * len(COUNTERS)}",
-    ]
-    cell(ours, cases()[0])  # what is slow once in a process is nobody's fault
-    for case in cases():
-        cells = " | ".join(cell(counter, case) for counter in COUNTERS.values())
-        lines.append(f"| {case.name} | {case.truth / 1e9:.3f} G | {cells} |")
-    return lines
-
-
-def family() -> list[str]:
-    """The whole default family of φ 0..7, both ways, and whether the numbers are the same."""
-    choice = choose(phi="0..7")
-    counted, ours_s = timed(lambda: count_choice(choice))
-    model = FAMILIES["efficientnet_b0"]
-
-    def by_torch() -> list[float]:
-        macs = []
-        for spec in expand(choice.sweep, choice.models):
-            with torch.device("meta"):
-                network, inputs = model.build(spec).eval(), model.inputs(spec, 1)
-            with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                network(*inputs)
-            macs.append(counter.get_total_flops() / 2)
-        return macs
-
-    theirs, theirs_s = timed(by_torch)
-    same = [one.cost.macs for one in counted if one.cost] == theirs
-    sameness = "identical" if same else "NOT IDENTICAL"
-    return [
-        f"The {len(theirs)} models of `--phi 0..7` over four strategies take {ours_s:.1f} s here. Building each on",
-        f"the meta device and counting it with FlopCounterMode takes {theirs_s:.1f} s, {theirs_s / ours_s:.1f} times",
-        f"as long. MACs are {sameness}.",
-    ]
-
-
-def main() -> None:
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    introduction = [
-        "# Counters side by side",
-        "",
-        "Generated by `python benchmarks/counting.py --write`. Each cell: the difference to the truth",
-        "(torchvision's published operations, or a closed form) and the seconds that counting took, on two",
-        "shared cores; compare the seconds of a row, not with another machine's. The network is built already,",
-        "on real tensors for all.",
-        "",
-    ]
-    text = "\n".join([*introduction, *compare(), "", *family(), ""])
     if "--write" in sys.argv:
         PAGE.write_text(text, encoding="utf-8")
     print(text)
