@@ -52,7 +52,8 @@ class ModelSpec(_Value, frozen=True):
     `depth`, `width` and `resolution` are factors against the base (solved ones under `match`); `input_size`
     is the side in `input_unit`, None for a user's own inputs; `shape` holds the family's integers, None for
     a user's network, which is known by its factors. `also` names the specs that coincide with this one;
-    `unmatched` says why no factors bring the matched metric near its budget.
+    `unmatched` says why no factors bring the matched metric near its budget; `digest` tells one text of a
+    person's own code from another.
     """
 
     model: str
@@ -69,6 +70,7 @@ class ModelSpec(_Value, frozen=True):
     rounding: Literal["tf", "pycls"] = "tf"
     match: MatchMetric | None = None
     unmatched: str | None = None
+    digest: str | None = None
 
     def __post_init__(self) -> None:
         _require_finite("factors", (self.depth, self.width, self.resolution, self.phi or 0))
@@ -103,7 +105,7 @@ class ModelSpec(_Value, frozen=True):
         if self.unmatched is not None:
             return (self.model, self.spec_id, "unmatched")
         if self.shape is None:
-            factors = (self.depth, self.width, self.resolution, self.rounding)
+            factors = (self.depth, self.width, self.resolution, self.rounding, self.digest)
             return (self.model, self.input_size, self.input_unit, factors)
         integers = tuple(
             (key, tuple(value) if isinstance(value, (list, tuple)) else value)

@@ -106,6 +106,11 @@ BAD = {
     "takes_nothing": ("def build(): pass", "raised TypeError at depth 1"),
     "does_not_load": ("import nonesuch", "raised ModuleNotFoundError while it was loaded: No module named"),
     "leaves": ("import sys; sys.exit('bye')", "raised SystemExit while it was loaded: bye"),
+    "calls": (
+        "from torch import nn\ndef build(scale):\n    return nn.Linear(1.5, 2)\n",
+        "(calls.py:3)",
+    ),
+    "is_no_function": ("build = 3", "'build' is no function"),
     "has_no_build": ("def built(scale): pass", "there is no function 'build': did you mean 'built'?"),
     "odd_input": (GOOD.replace("= 32", "= 'big'"), "input_size 'big' must be a whole number of pixels"),
     "ignores_depth": (
@@ -169,11 +174,29 @@ def test_a_builder_that_needs_real_tensors_is_counted(folder: Path) -> None:
     assert count_families("real.py:build", phi=0)[0].macs == count_families("nets.py:build", phi=0)[0].macs
 
 
+def test_slips_of_the_finger_are_told_with_the_way_out(folder: Path) -> None:
+    for reference, message in (
+        ("nets", "name the function in the file, such as nets.py:build"),
+        ("nets.py:", "names no function: write nets.py:build"),
+        ("resnet18,resnet50", "repeat the option for several, -m resnet18 -m resnet50"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            choose(reference)
+        assert message in str(caught.value)
+    with pytest.raises(UsageError, match="a model is given by name, so that measuring workers"):
+        choose(lambda scale: scale)  # type: ignore[arg-type]
+
+
+def test_published_rows_are_not_matched_and_that_is_said() -> None:
+    with pytest.warns(LeftOutWarning, match="--match macs does not move them"):
+        choose(strategies="published", phi="1", match="macs")
+
+
 def test_two_models_of_one_name_are_refused(folder: Path) -> None:
     write(folder / "other" / "nets.py", GOOD)
     with pytest.raises(UsageError, match=r"two models are called nets:build: nets.py:build and other/nets"):
         choose(["nets.py:build", "other/nets.py:build"])
-    assert list(choose(["nets.py:build", "nets.py:build"]).models) == ["nets:build"]
+    assert list(choose(["nets.py:build", "./nets.py:build"]).models) == ["nets:build"]
 
 
 def test_a_model_of_ones_own_is_matched_and_measured(folder: Path, scaleprof: Scaleprof) -> None:
@@ -186,6 +209,9 @@ def test_a_model_of_ones_own_is_matched_and_measured(folder: Path, scaleprof: Sc
     write(folder / "nets.py", GOOD.replace("channels(16)", "channels(24)"))
     refused = scaleprof(*arguments, *asked, "--match", "macs", "--resume", check=2)
     assert "begin a new run" in refused.stderr
+    write(folder / "nets.py", GOOD + "    # the same counts, and yet another text\n")
+    refused = scaleprof(*arguments, *asked, "--match", "macs", "--resume", check=2)
+    assert "matching or code?" in refused.stderr
 
 
 @pytest.mark.parametrize("name", ["own_cnn", "own_inputs"])

@@ -124,6 +124,18 @@ def test_a_printed_result_joins_exactly_its_own_network() -> None:
         assert row_of(make_record(msgspec.structs.replace(wide, **other))).accuracy is None, other
 
 
+def test_a_solved_factor_a_hair_above_is_another_network() -> None:
+    deep = make_spec("depth", 2, input_size=224, depth=4.0, width=1.0)
+    assert row_of(make_record(deep)).accuracy == 79.0
+    above = msgspec.structs.replace(deep, depth=4.0000000007)
+    assert row_of(make_record(above)).accuracy is None
+
+
+def test_a_printed_accuracy_whose_cost_does_not_reproduce_says_so() -> None:
+    deep = make_spec("depth", 2, model="resnet50", input_size=224, depth=4.0, width=1.0)
+    assert "look swapped" in (row_of(make_record(deep)).accuracy_recipe or "")
+
+
 def test_a_result_whose_coefficients_are_a_guess_joins_nothing() -> None:
     guessed = [result for result in RESULTS if result.assumed]
     assert {result.name for result in guessed} == {"MobileNetV2 compound", "ResNet-50 compound"}
@@ -148,7 +160,7 @@ def test_a_matched_row_shows_both_growths_and_says_if_it_is_off() -> None:
     assert row_of(near).warnings == ()
     (caution,) = row_of(far).warnings
     assert caution.code == "match_off"
-    assert "params grew by 2.07 where 2 was asked for" in caution.message
+    assert "parameters grew by 2.07 where 2 was asked for" in caution.message
 
 
 def test_outputs_of_an_odd_scale_are_a_caution() -> None:
@@ -249,7 +261,13 @@ def test_strategies_that_cannot_be_told_apart_are_undecided() -> None:
     same = [msgspec.structs.replace(r, launches=log.records[3].launches) for r in log.records[3::3]]
     twins = msgspec.structs.replace(log, records=(*log.records[:3], same[0], *log.records[4:6], same[1]))
     (view,) = view_runs([twins])
-    assert "undecided which" in view.verdict[0]
+    assert "the strategies cannot be told apart for efficientnet_b0" in view.verdict[0]
+
+
+def test_a_verdict_does_not_hide_a_strategy_that_failed() -> None:
+    failed = make_record(make_spec("depth", 1, channels=999), status="failed", reason="it broke")
+    (view,) = view_runs([make_log(*family_log().records, failed)])
+    assert "Not among them, since nothing of it was measured: depth (failed)." in view.verdict
 
 
 def test_accuracy_is_the_first_axis_only_if_every_model_has_one() -> None:

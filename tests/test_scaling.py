@@ -207,6 +207,7 @@ def test_phi_from_python_takes_ranges_and_numbers() -> None:
     ("strategies", "phi", "message"),
     [
         ("compound", "7..0", "--phi 7..0 is empty: the first value must not exceed the last"),
+        ("compound", "0...3", "--phi 0...3 has three dots"),
         ("compound", "0..2:0", "the step must be above zero"),
         ("compound", "0..2:-1", "the step must be above zero"),
         ("compound", "0..x", "is not a range"),

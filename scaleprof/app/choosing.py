@@ -11,7 +11,7 @@ import msgspec
 from scaleprof.errors import UsageError
 from scaleprof.models import find_models
 from scaleprof.models.family import Model
-from scaleprof.records import MatchMetric, Phi
+from scaleprof.records import PUBLISHED_STRATEGY, MatchMetric, Phi
 from scaleprof.scaling.rounding import RoundingName
 from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
 from scaleprof.scaling.sweep import Sweep, left_out, phi_values
@@ -53,7 +53,7 @@ def choose(
     Raises:
         UsageError: a model, strategy or φ that does not exist, or two models of one name.
     """
-    references = (model,) if isinstance(model, str) else tuple(model)
+    references = (model,) if isinstance(model, str) else _names(model)
     names = tuple(strategies.split(",")) if isinstance(strategies, str) else tuple(strategies)
     values = phi_values(phi)
     if not references:
@@ -62,9 +62,24 @@ def choose(
     sweep = Sweep(references, names, values, bases or Bases(), rounding, metric)
     models = find_models(references)
     sweep = msgspec.structs.replace(sweep, models=tuple(models))
+    if metric and PUBLISHED_STRATEGY in names:
+        warnings.warn(
+            f"published rows are what their authors released: --match {metric} does not move them",
+            LeftOutWarning,
+            stacklevel=2,
+        )
     for one in models.values():
         _tell_left_out(sweep, one)
     return Choice(sweep, models)
+
+
+def _names(model: Sequence[str]) -> tuple[str, ...]:
+    if callable(model) or not all(isinstance(name, str) for name in model):
+        raise UsageError(
+            "a model is given by name, so that measuring workers can load it too: FILE.py:FACTORY or "
+            "MODULE:FACTORY for your own function"
+        )
+    return tuple(model)
 
 
 def _tell_left_out(sweep: Sweep, model: Model) -> None:

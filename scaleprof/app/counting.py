@@ -125,7 +125,11 @@ def check_builder(model: UserModel, choice: Choice, costs: CostBook) -> None:
     try:
         base = costs.cost(model, base_spec(model, rounding))
     except CountingError as error:
-        raise UsageError(f"{model.reference}: {error}") from error
+        px = model.base_input_size
+        fed = (
+            "" if model.make_inputs else f" (it was given one image, [1, 3, {px}, {px}]; see example_inputs)"
+        )
+        raise UsageError(f"{model.reference}: {error}{fed}") from error
     for name in _moved(choice, model):
         doubled = Scale(**{name: _PROBE_FACTOR}, rounding=rounding)
         try:

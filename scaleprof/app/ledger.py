@@ -148,8 +148,8 @@ class Ledger:
             other = named.get((job.spec.spec_id, job.workload))
             if other is not None and other.key != _key(job):
                 raise UsageError(
-                    f"{self.output} holds another {job.spec.spec_id} ({_size(other)}; other bases, rounding "
-                    f"or matching?): begin a new run with another -o"
+                    f"{self.output} holds another {job.spec.spec_id} ({_size(other)}; other bases, "
+                    f"rounding, matching or code?): begin a new run with another -o"
                 )
             self._check_cost(job)
         unfit = [record for record in self.planned.unfit.values() if record.key not in self._records]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import scaleprof
 from scaleprof.app.run import Run
 from scaleprof.errors import NothingToShowError, OutputError, UsageError
+from scaleprof.records import RunLog
 from scaleprof.reporting.metrics import COSTS, QUALITIES, find_metric
 from scaleprof.store import read_run
 
@@ -62,8 +64,13 @@ def render(
     several = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
     loaded = [run if isinstance(run, Run) else load(run) for run in several]
     if not any(run.log.records for run in loaded):
-        raise NothingToShowError("the run holds no rows yet: go on with scaleprof sweep --resume")
+        raise NothingToShowError(nothing_yet(loaded[0].log))
     return _render(loaded, format, x, y)
+
+
+def nothing_yet(log: RunLog) -> str:
+    """What to say of a run that was stopped before its first row: how it goes on."""
+    return f"the run holds no rows yet: its command with --resume goes on ({shlex.join(log.header.command)})"
 
 
 def write_text(path: Path, text: str, format: Format) -> None:

@@ -12,7 +12,6 @@ from scaleprof.cli.options import choose_models, say_counting, scaling_options, 
 from scaleprof.errors import ExitCode
 from scaleprof.models import FAMILIES, announced
 from scaleprof.models.family import Model
-from scaleprof.records import Shape
 from scaleprof.scaling.published import TABLES
 
 if TYPE_CHECKING:
@@ -92,13 +91,16 @@ def _table(rows: Sequence[CostRow]) -> list[str]:
         size = input_text(row)
         asked, got = f"{row.requested_growth:.2f}×", growth_text(row)
         macs = "–" if row.macs is None else format_count(row.macs)
-        words = _integers(row.shape) if row.reason is None else f"{row.status}: {row.reason}"
+        words = _integers(row) if row.reason is None else f"{row.status}: {row.reason}"
         lines.append(f"{row.spec_id:{width}}  {size:>8}  {asked:>7}  {got:>7}  {macs:>7}  {words}".rstrip())
     return lines
 
 
-def _integers(shape: Shape | None) -> str:
-    return "  ".join(f"{key} {_short(value)}" for key, value in (shape or {}).items())
+def _integers(row: CostRow) -> str:
+    """A family's integers; of a person's own network its factors, since they are all that is known."""
+    if row.shape is None:
+        return f"depth {row.depth:.4g}  width {row.width:.4g}  resolution {row.resolution:.4g}"
+    return "  ".join(f"{key} {_short(value)}" for key, value in row.shape.items())
 
 
 def _spec(row: CostRow) -> dict[str, object]:

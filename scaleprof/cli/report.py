@@ -50,7 +50,7 @@ def report(
     if output is None and format_ != "html":
         write_out(reporting.render(list(runs), format=format_, x=x, y=y))
         return ExitCode.OK
-    page = output or Path("reports") / f"{runs[0].stem}.html"
+    page = output or Path("reports") / f"{'+'.join(dict.fromkeys(run.stem for run in runs))}.html"
     reporting.report(list(runs), page, format=format_, x=x, y=y)
     say(f"report: {shown(page)}")
     if open_:

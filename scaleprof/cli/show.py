@@ -15,10 +15,10 @@ from scaleprof.errors import ExitCode, NothingToShowError
 @format_option
 def show(run: Path, format_: str) -> int:
     """A run's rows, on stdout."""
-    from scaleprof.app.reporting import load
+    from scaleprof.app.reporting import load, nothing_yet
 
-    rows = load(run).rows
-    if not rows:
-        raise NothingToShowError(f"{run} holds no rows yet: go on with scaleprof sweep -o {run} --resume")
-    print_rows(rows, format_)
+    loaded = load(run)
+    if not loaded.rows:
+        raise NothingToShowError(nothing_yet(loaded.log))
+    print_rows(loaded.rows, format_)
     return ExitCode.OK

@@ -7,6 +7,7 @@ torch is imported inside builders only, so that listing and rounding stay instan
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 from scaleprof.errors import UsageError, suggestion
 from scaleprof.models.convnext import CONVNEXT_TINY
@@ -71,6 +72,8 @@ def find_models(references: tuple[str, ...]) -> dict[str, Model]:
     by: dict[str, str] = {}
     for reference in dict.fromkeys(references):
         model = find_model(reference)
+        if model.name in models and model.locator == models[model.name].locator:
+            continue  # one model, written in two ways
         if model.name in models:
             raise UsageError(
                 f"two models are called {model.name}: {by[model.name]} and {reference}; rename one"
@@ -93,5 +96,11 @@ def _named(name: str) -> Model:
         return FAMILIES[name]
     if entries:
         return from_entry_point(entries[0])
+    if "," in name:
+        raise UsageError(
+            f"unknown model '{name}': repeat the option for several, -m {name.replace(',', ' -m ')}"
+        )
+    if Path(f"{name}.py").is_file():
+        raise UsageError(f"unknown model '{name}': name the function in the file, such as {name}.py:build")
     known = [*FAMILIES, *(entry.name for entry in announced())]
     raise UsageError(f"unknown model '{name}'{suggestion(name, known)} (scaleprof models lists all)")

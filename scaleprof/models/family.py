@@ -76,6 +76,7 @@ class ModelFamily(msgspec.Struct, frozen=True):
     resolution_means: str = "side of the square input in pixels"
     input_unit: Literal["px", "tokens"] = "px"
     is_monotone: bool = True
+    digest: None = None
 
     @property
     def locator(self) -> str:

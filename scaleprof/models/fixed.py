@@ -35,6 +35,7 @@ class FixedModel(msgspec.Struct, frozen=True):
     base_input_size: int
     accuracy: Quoted | None = None
     step_px: int = 1
+    digest: None = None
     input_unit: Literal["px", "tokens"] = "px"
     is_monotone: bool = True
 

@@ -8,13 +8,16 @@ executed: load only what you trust.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -39,13 +42,15 @@ DEFAULT_INPUT_PX = 224
 class UserModel(msgspec.Struct, frozen=True):
     """A builder function and its inputs; known by factors, since its integers are its own business.
 
-    `reference` is what the person wrote, `locator` finds the same from any folder.
+    `reference` is what the person wrote, `locator` finds the same from any folder, `digest` tells one text of
+    the module's file from another.
     """
 
     name: str
     reference: str
     locator: str
     builder: Callable[..., object]
+    digest: str
     make_inputs: Callable[..., object] | None = None
     input_unit: Literal["px", "tokens"] = "px"
     is_monotone: bool = True
@@ -141,6 +146,8 @@ def from_file(reference: str) -> UserModel:
     path = Path(file)
     if not path.is_file():
         raise UsageError(f"{reference}: there is no file {file}")
+    if not factory:
+        raise UsageError(f"{reference} names no function: write {file}:build")
     spec = importlib.util.spec_from_file_location(f"_scaleprof_model_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{reference}: {file} is no Python file")
@@ -181,9 +188,17 @@ def _model(name: str, reference: str, locator: str, module: ModuleType, factory:
     builder = getattr(module, factory, None)
     if not callable(builder):
         known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-        hint = suggestion(factory, known)
-        raise UsageError(f"{reference}: there is no function '{factory}'{hint}")
-    return UserModel(name, reference, locator, builder, getattr(module, "example_inputs", None))
+        missing = f"there is no function '{factory}'" if builder is None else f"'{factory}' is no function"
+        raise UsageError(f"{reference}: {missing}{suggestion(factory, known)}")
+    return UserModel(
+        name, reference, locator, builder, _digest(module), getattr(module, "example_inputs", None)
+    )
+
+
+def _digest(module: ModuleType) -> str:
+    """What the module's file holds, in a few letters: another text may be another network."""
+    text = Path(module.__file__).read_bytes() if module.__file__ else b""
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def _importable_from(folder: Path) -> None:
@@ -212,7 +227,26 @@ def _foreign(reference: str, when: str) -> Iterator[None]:
             yield
     except (Exception, SystemExit) as error:
         # Whatever somebody else's code raises, it is theirs to know of, and no bug of ours.
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if len(frames) > 1 else ""
         words = " ".join(str(error).split()) or "without words"
-        raise UsageError(f"{reference} raised {type(error).__name__} {when}: {words}{place}") from error
+        kind = type(error).__name__
+        raise UsageError(f"{reference} raised {kind} {when}: {words}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """The deepest line of the person's own code that the error came through, if there is one."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and not _is_installed(frame.filename)
+    ]
+    return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+
+
+def _is_installed(filename: str) -> bool:
+    return filename.startswith("<") or "site-packages" in filename or filename.startswith(_library_folders())
+
+
+@cache
+def _library_folders() -> tuple[str, ...]:
+    """Where Python's own library is."""
+    return tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib"))

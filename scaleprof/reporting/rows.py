@@ -13,6 +13,7 @@ from scaleprof.scaling.results import result_of
 from scaleprof.stats.latency import MIN_SAMPLES_P95, UNSTABLE_RATIO, LatencySummary, summarise
 from scaleprof.units import MS_PER_S
 
+_MATCH_NOUNS = {"macs": "MACs", "params": "parameters", "activations": "activations"}
 # Outputs beyond these are not those of a trained network, and tiny ones may be slow to compute with.
 _LEAST_OUTPUT_STD = 1e-3
 _MOST_OUTPUT_STD = 1e3
@@ -146,7 +147,7 @@ def to_json(rows: Sequence[Row]) -> str:
 def _cost_fields(record: Record) -> dict[str, Any]:
     spec, cost = record.spec, record.cost
     printed = result_of(spec)
-    quoted = record.quoted or (Quoted(printed.accuracy, printed.recipe) if printed else None)
+    quoted = record.quoted or (Quoted(printed.accuracy, printed.label) if printed else None)
     return {
         "spec_id": spec.spec_id,
         **{name: getattr(spec, name) for name in _SPEC_FIELDS},
@@ -296,11 +297,12 @@ def _cost_cautions(record: Record) -> tuple[Caution, ...]:
         )
     asked, got = record.spec.requested_growth, record.matched_growth
     if got is not None and record.status != "unmatched" and is_off(asked, got):
+        noun = _MATCH_NOUNS[record.spec.match or "macs"]
         cautions.append(
             Caution(
                 "match_off",
-                f"{record.spec.match} grew by {got:.3g} where {asked:.3g} was asked for: whole layers, "
-                f"channels and pixels come no nearer",
+                f"{noun} grew by {got:.3g} where {asked:.3g} was asked for: "
+                f"along this strategy whole layers, channels and pixels come no nearer",
                 "compare at the growth achieved, or choose another φ",
             )
         )
@@ -333,7 +335,7 @@ def _cautions(record: Record, summary: LatencySummary | None) -> tuple[Caution, 
             Caution(
                 "wide_interval",
                 f"milliseconds are not known to a factor of {UNSTABLE_RATIO:g}, for the machine's speed "
-                f"changed between launches; the ratio to the reference network is",
+                f"changed while it was measured; the ratio to the reference network is",
                 "compare models by ÷ reference, or measure on a quieter machine",
             )
         )

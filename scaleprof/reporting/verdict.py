@@ -7,29 +7,53 @@ from collections.abc import Sequence
 
 import msgspec
 
-from scaleprof.records import BASE_STRATEGY
+from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.rows import MeasuredRow
 from scaleprof.stats.interpolation import loglog_at
 from scaleprof.units import format_count, three_digits
 
 
-def verdict(points: Sequence[MeasuredRow]) -> tuple[str, ...]:
+def verdict(rows: Sequence[MeasuredRow]) -> tuple[str, ...]:
     """Which strategy is fastest at the same MACs, inside the measured range, and what that leaves open."""
+    points = [row for row in rows if row.status in MEASURED_STATUSES]
     sentences = []
     for model in dict.fromkeys(row.model for row in points):
         sentence = _equal_macs_sentence([row for row in points if row.model == model])
         if sentence:
             sentences.append(sentence)
-    nothing = "Strategies are compared where two or more were measured: add some with --strategy and --phi."
-    return (*sentences, _verdict_doubts(points)) if sentences else (nothing,)
+    missing = _missing_sentence(rows)
+    if not sentences:
+        return (*missing, "Strategies are compared where two or more were measured, at --phi 1 and beyond.")
+    return (*sentences, *missing, _verdict_doubts(points))
+
+
+def _missing_sentence(rows: Sequence[MeasuredRow]) -> tuple[str, ...]:
+    """Strategies of which nothing was measured: a verdict must not hide them."""
+    lost = [row for row in rows if row.status not in MEASURED_STATUSES]
+    named = {(row.model, row.strategy): row.status for row in lost}
+    for row in rows:
+        if row.status in MEASURED_STATUSES:
+            named.pop((row.model, row.strategy), None)
+    if not named:
+        return ()
+    several = len({row.model for row in rows}) > 1
+    words = [
+        f"{model + ' ' if several else ''}{strategy} ({status})"
+        for (model, strategy), status in named.items()
+    ]
+    return (f"Not among them, since nothing of it was measured: {', '.join(words)}.",)
 
 
 def _verdict_doubts(points: Sequence[MeasuredRow]) -> str:
     """What the comparison does not say."""
-    doubts = "Read off each strategy's curve between its measured models."
+    doubts = (
+        "Read off each strategy's curve between its measured models, so that no row need have these numbers."
+    )
     if any(row.accuracy is None for row in points):
-        doubts += " Accuracy is not part of it: equal MACs stand in for equal quality."
+        doubts += " Accuracy is not part of it: equal MACs stand in for equal quality"
+        several = len({row.model for row in points}) > 1
+        doubts += ", within one model's rows and not between models." if several else "."
     if max(row.launches for row in points) == 1:
         doubts += " One launch only: another process may differ by more than these intervals say."
     return doubts
@@ -51,7 +75,13 @@ def _equal_macs_sentence(rows: Sequence[MeasuredRow]) -> str | None:
     best, *others = sorted(reached, key=lambda reading: reading.relative)
     where = f"At {format_count(macs)} MACs"
     tied = [other.name for other in others if not best.high < other.low]
-    listed = ", ".join(f"{reading.name} {_ms(reading)}" for reading in (best, *others))
+    in_ms = sorted(reached, key=lambda reading: reading.latency_ms)
+    listed = ", ".join(f"{reading.name} {_ms(reading)}" for reading in in_ms)
+    if len(tied) == len(others):
+        return (
+            f"{where}, the strategies cannot be told apart for {rows[0].model} ({listed}): "
+            f"more launches may decide (--preset default or rigorous)."
+        )
     if tied:
         names = " or ".join([best.name, *tied])
         return f"{where}, {names} is the fastest way to scale {rows[0].model}, undecided which ({listed})."

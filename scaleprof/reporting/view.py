@@ -106,7 +106,7 @@ def view_workload(log: RunLog, *, key: str, x: Metric | None = None, y: Metric |
     return RunView(
         key=key,
         title=_title(rows),
-        verdict=verdict(points),
+        verdict=verdict(rows),
         trust=_trust(log, rows),
         strategies=tuple(dict.fromkeys(row.strategy for row in rows)),
         rows=rows,

@@ -10,8 +10,6 @@ models/official/efficientnet/lite/README.md. EfficientNetV2: google/automl, effi
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from scaleprof.records import ModelSpec
@@ -59,6 +57,11 @@ class PublishedResult(msgspec.Struct, frozen=True):
     recipe: str = ""
     assumed: bool = False
     remark: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The recipe, with the doubt about which network was meant, if there is one."""
+        return f"{self.recipe} ({self.remark})" if self.remark else self.recipe
 
 
 def _table_2() -> tuple[PublishedResult, ...]:
@@ -162,15 +165,17 @@ RESULTS: tuple[PublishedResult, ...] = (*_table_2(), *_table_3(), *_table_7(), *
 
 
 def result_of(spec: ModelSpec) -> PublishedResult | None:
-    """The printed result of exactly this model: its factors, its input, and the authors' rounding."""
+    """The printed result of exactly this model: its factors, its input, and the authors' rounding.
+
+    Factors are compared to the last digit: a solved factor a hair above may be a layer more.
+    """
     if spec.rounding != "tf":
         return None
     for result in RESULTS:
         is_same = (
             result.model == spec.model
             and result.input_px == spec.input_size
-            and math.isclose(result.depth, spec.depth, rel_tol=1e-9)
-            and math.isclose(result.width, spec.width, rel_tol=1e-9)
+            and (result.depth, result.width) == (spec.depth, spec.width)
         )
         if is_same and not result.assumed:
             return result

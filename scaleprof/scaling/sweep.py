@@ -38,6 +38,10 @@ class Family(Protocol):
     def dimensions(self) -> tuple[str, ...]:
         """Which of depth, width and resolution it can grow in."""
 
+    @property
+    def digest(self) -> str | None:
+        """Tells one text of a person's own code from another; None for what comes with a package."""
+
     def integers(self, scale: Scale, input_size: int | None = None) -> tuple[Shape | None, int | None]:
         """The model's integers and input size at a scale (at `input_size`, if given)."""
 
@@ -243,10 +247,13 @@ def make_spec(
         shape=shape,
         published=published,
         rounding=scale.rounding,
+        digest=family.digest,
     )
 
 
 def _parse_range(text: str) -> list[Phi]:
+    if "..." in text:
+        raise UsageError(f"--phi {text} has three dots: write a range as 0..7 or 0..2:0.5")
     bounds, _, step_text = text.partition(":")
     first, last = (_number(part) for part in bounds.split("..", 1))
     step = _number(step_text) if step_text else 1
