@@ -193,7 +193,10 @@ def mobilenet_v3_large(
     side = half(px)
     yield conv_norm(3, stem_channels, 3, side)
     placed = blocks(stem_channels, side, stage_channels, stage_repeats, (1, 2, 2, 2, 1, 2))
-    for at, expanded in zip(placed, expanded_channels, strict=True):
+    # The base's blocks expand by numbers of their own; further ones of a stage do as its last.
+    first, sizes = (0, 1, 3, 6, 10, 12), (1, 2, 3, 4, 2, 3)
+    for at in placed:
+        expanded = expanded_channels[first[at.stage] + min(at.place, sizes[at.stage] - 1)]
         squeezed = _nearest_eight(expanded // 4) * (0, 0, 1, 0, 1, 1)[at.stage]
         yield from inverted_residual(at, expanded, (3, 3, 5, 3, 3, 5)[at.stage], squeezed)
         side = at.side

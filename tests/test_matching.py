@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from scaleprof.errors import UsageError
 from scaleprof.models import FAMILIES
 from scaleprof.records import MatchMetric
 from scaleprof.scaling.budget import TOLERANCE, Curve, is_off, nearest
-from scaleprof.scaling.rules import factors
+from scaleprof.scaling.rules import Bases, factors
 from scaleprof.scaling.sweep import base_spec, make_spec, scale_at
 
 GRID_PER_DOUBLING = 400
@@ -130,6 +131,48 @@ def test_a_familys_match_is_nearer_than_all_its_neighbours(
     for step in range(-60, 61):
         wanted = factors(strategy, 1 + step / 40)
         assert ours <= distance(wanted.depth, wanted.width, wanted.resolution)
+
+
+def test_one_budget_is_met_the_same_alone_and_among_others() -> None:
+    """pycls' halves go to the even neighbour, so that a network may exist at a single growth."""
+    asked = {"strategies": "depth", "match": "macs", "rounding": "pycls"}
+    (alone,) = count_families("convnext_tiny", phi="-1", **asked)  # type: ignore[arg-type]
+    among = count_families("convnext_tiny", phi="-1.5,-1,-0.5", **asked)  # type: ignore[arg-type]
+    (same,) = [row for row in among if row.phi == -1]
+    assert (alone.macs, alone.shape) == (same.macs, same.shape)
+    (formula,) = count_families("convnext_tiny", strategies="depth", rounding="pycls", phi="-1")
+    assert abs((alone.matched_growth or 0) - 0.5) <= abs((formula.achieved_growth or 0) - 0.5)
+
+
+def test_requests_that_come_to_one_network_do_not_hide_behind_each_other() -> None:
+    rows = count_families("resnet18", strategies="depth", phi="-0.1,0,0.1,0.2,0.3", match="macs")
+    assert rows[0].spec_id == "resnet18/base/0"
+    for row in rows:
+        near = not is_off(row.requested_growth, row.matched_growth or 1)
+        assert near or row.status == "unmatched" or row.warnings
+    told = next(row for row in rows if row.phi == 0.3)
+    assert told.status == "unmatched"
+    assert (told.reason or "").startswith("the nearest network is resnet18/base/0 (1×), 1.23× was asked for")
+
+
+def test_bases_that_shrink_a_dimension_are_not_matched() -> None:
+    with pytest.raises(UsageError, match="--match macs needs compound bases of at least 1"):
+        choose(strategies="compound", match="macs", bases=Bases(3, 0.7, 1.6))
+
+
+def test_a_network_without_parameters_has_none_to_match(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conv.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, c):\n        super().__init__()\n        self.c = c\n"
+        "    def forward(self, x): return x.flatten(1) @ x.new_empty(x[0].numel(), self.c)\n"
+        "def build(scale): return Net(scale.channels(16))\n"
+    )
+    base, wide = count_families("conv.py:build", strategies="width", phi="0..1", match="params")
+    assert (base.params, wide.status, wide.reason) == (0, "unmatched", "the base has no parameters")
 
 
 def test_four_strategies_meet_every_budget_or_say_why_not() -> None:

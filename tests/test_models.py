@@ -23,6 +23,7 @@ from scaleprof.counting import count
 from scaleprof.engines.local import LocalBench, open_worker
 from scaleprof.errors import UsageError
 from scaleprof.measuring.messages import Job
+from scaleprof.measuring.rounds import JobFailedError
 from scaleprof.models import FAMILIES, find_model
 from scaleprof.records import Workload
 from scaleprof.scaling.sweep import Sweep, expand, parse_phi
@@ -123,10 +124,14 @@ BAD = {
         "ignores resolution",
     ),
     "odd_inputs": (GOOD + "\n    def example_inputs(scale, n): return 'image'\n", "returned str: it returns"),
+    "no_inputs": (
+        GOOD + "\n    def example_inputs(scale, n): return None\n",
+        "returned NoneType: it returns",
+    ),
     "inputs_raise": (GOOD + "\n    def example_inputs(scale): return 1\n", "example_inputs of inputs_raise"),
     "does_not_fit": (
         GOOD.replace("nn.Linear(c, 10)", "nn.Linear(7, 10)"),
-        "cannot be counted on the meta device",
+        "cannot be counted: mat1 and mat2",
     ),
 }
 
@@ -190,6 +195,58 @@ def test_slips_of_the_finger_are_told_with_the_way_out(folder: Path) -> None:
 def test_published_rows_are_not_matched_and_that_is_said() -> None:
     with pytest.warns(LeftOutWarning, match="--match macs does not move them"):
         choose(strategies="published", phi="1", match="macs")
+
+
+def test_models_with_helpers_of_one_name_get_their_own(folder: Path) -> None:
+    for name, width in (("a", 3), ("b", 5)):
+        write(folder / name / "layers.py", f"WIDTH = {width}")
+        write(
+            folder / name / f"net_{name}.py",
+            """
+            from torch import nn
+            from layers import WIDTH
+            def build(scale): return nn.Conv2d(3, WIDTH, 1)
+            """,
+        )
+    for order in (("a", "b"), ("b", "a")):
+        rows = count_families(
+            [f"{name}/net_{name}.py:build" for name in order], strategies="resolution", phi=0
+        )
+        assert [row.params for row in rows] == [{"a": 12, "b": 20}[name] for name in order]
+    assert "layers" not in sys.modules
+
+
+def test_a_network_that_is_not_the_one_counted_is_not_timed(worker: LocalBench, folder: Path) -> None:
+    model = find_model("nets.py:build")
+    (spec,) = expand(Sweep((model.name,), ("width",), parse_phi("0")), {model.name: model})
+    with pytest.raises(JobFailedError, match="parameters were built here and 7 counted before"):
+        worker.build(Job(99, spec, Workload("cpu", threads=1), model.locator, params=7))
+
+
+FORWARDS = {
+    "a name that is missing": "return undefined(x)",
+    "an import that is missing": "import nonesuch",
+    "an error of its own": "raise type('Odd', (Exception,), {})('odd')",
+}
+
+
+@pytest.mark.parametrize("what", FORWARDS)
+def test_a_forward_pass_that_raises_anything_is_told_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    write(
+        folder / "odd.py",
+        f"""
+        from torch import nn
+        class Net(nn.Module):
+            def forward(self, x): print('talk'); {FORWARDS[what]}
+        def build(scale): return Net()
+        """,
+    )
+    assert run_cli(["count", "-m", "odd.py:build", "--phi", "0"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "odd.py:build: Net cannot be counted: " in err
 
 
 def test_two_models_of_one_name_are_refused(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
 from scaleprof.app.choosing import Choice
 from scaleprof.app.counting import Counted
@@ -22,7 +24,8 @@ def by_module(choice: Choice, counted: Sequence[Counted], depth: int, mode: Mode
     rows: list[ModuleRow] = []
     for one in counted:
         if one.cost is not None:
-            traced = trace_spec(choice.models[one.spec.model], one.spec, mode)
+            with redirect_stdout(sys.stderr):
+                traced = trace_spec(choice.models[one.spec.model], one.spec, mode)
             rows += module_rows(one.spec.spec_id, traced.modules(depth))
     return rows
 
@@ -30,7 +33,8 @@ def by_module(choice: Choice, counted: Sequence[Counted], depth: int, mode: Mode
 def against_fvcore(choice: Choice, spec: ModelSpec) -> list[CheckRow]:
     """Both counters on a model with real weights and inputs, and the rows of their differences."""
     model = choice.models[spec.model]
-    check = cross_check(model.build(spec), *model.inputs(spec, 1))
+    with redirect_stdout(sys.stderr):
+        check = cross_check(model.build(spec), *model.inputs(spec, 1))
     lines = [
         CheckRow(spec.spec_id, line.operators, line.ours, line.theirs, line.difference, line.explanation)
         for line in check.lines

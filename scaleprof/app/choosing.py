@@ -55,6 +55,7 @@ def choose(
     """
     references = (model,) if isinstance(model, str) else _names(model)
     names = tuple(strategies.split(",")) if isinstance(strategies, str) else tuple(strategies)
+    names = tuple(name.strip() for name in names)
     values = phi_values(phi)
     if not references:
         raise UsageError("a sweep needs at least one --model")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
+
 import msgspec
 
 from scaleprof.counting import count_spec
@@ -25,5 +28,6 @@ class CostBook:
         """
         network = msgspec.structs.replace(spec, unmatched=None).identity
         if network not in self._costs:
-            self._costs[network] = count_spec(model, spec, self._mode)
+            with redirect_stdout(sys.stderr):  # stdout carries data; what a network prints is talk
+                self._costs[network] = count_spec(model, spec, self._mode)
         return self._costs[network]

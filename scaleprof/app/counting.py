@@ -164,11 +164,11 @@ def _list_specs(choice: Choice, costs: CostBook, on_done: OnDone) -> list[ModelS
         on_done(next(done), total)
         return spec
 
-    return expand(choice.sweep, choice.models, place)
+    return expand(choice.sweep, choice.models, place, matcher.settle_twins)
 
 
 def _matched_growth(spec: ModelSpec, cost: Cost, base: Cost) -> float | None:
-    if spec.match is None:
+    if spec.match is None or not getattr(base, spec.match):
         return None
     return float(getattr(cost, spec.match) / getattr(base, spec.match))
 

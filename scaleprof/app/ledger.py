@@ -18,7 +18,7 @@ from scaleprof.measuring.messages import Job
 from scaleprof.measuring.references import PROTOCOL_VERSION
 from scaleprof.measuring.rounds import Step
 from scaleprof.measuring.schedule import Progress
-from scaleprof.records import BASE_STRATEGY, Host, Launch, Plan, Record, RunHeader, RunLog
+from scaleprof.records import BASE_STRATEGY, Host, Launch, ModelSpec, Plan, Record, RunHeader, RunLog
 from scaleprof.stats.latency import summarise
 from scaleprof.store import RunWriter
 
@@ -146,7 +146,7 @@ class Ledger:
         named = {(record.spec.spec_id, record.workload): record for record in done.records}
         for job in self.planned.jobs:
             other = named.get((job.spec.spec_id, job.workload))
-            if other is not None and other.key != _key(job):
+            if other is not None and (other.key != _key(job) or _rule(other.spec) != _rule(job.spec)):
                 raise UsageError(
                     f"{self.output} holds another {job.spec.spec_id} ({_size(other)}; other bases, "
                     f"rounding, matching or code?): begin a new run with another -o"
@@ -232,6 +232,11 @@ def complete_launches(record: Record) -> tuple[Launch, ...]:
 
 def _key(job: Job) -> tuple[object, ...]:
     return (*job.spec.identity, job.workload)
+
+
+def _rule(spec: ModelSpec) -> tuple[object, ...]:
+    """How a spec was asked for; the base is the base under every rule."""
+    return () if spec.strategy == BASE_STRATEGY else (spec.match, spec.rounding)
 
 
 def _size(record: Record) -> str:

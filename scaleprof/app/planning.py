@@ -100,7 +100,13 @@ def plan_sweep(
     workloads = _workloads(resolved, batch_size, threads)
     counted = count_choice(choice, on_done)
     jobs = tuple(
-        Job(number, one.spec, workload, choice.models[one.spec.model].locator)
+        Job(
+            number,
+            one.spec,
+            workload,
+            choice.models[one.spec.model].locator,
+            one.cost.params if one.cost else None,
+        )
         for number, (workload, one) in enumerate((w, c) for w in workloads for c in counted)
     )
     costs = dict(enumerate(counted * len(workloads)))

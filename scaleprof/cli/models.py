@@ -32,8 +32,9 @@ def models(name: str | None, format_: str, **scaling: Any) -> int:
     scaleprof models efficientnet_b0 --phi 0..7 --strategy compound
     """
     if name is None:
-        families = [_summary(family) for family in FAMILIES.values()]
-        write_out(json.dumps(families, indent=2) if format_ == "json" else _listing(families))
+        families = list(FAMILIES.values())
+        as_json = json.dumps([_facts(family) for family in families], indent=2)
+        write_out(as_json if format_ == "json" else _listing(families))
         return ExitCode.OK
     choice = choose_models(models=[name], **scaling)
     (model,) = choice.models.values()
@@ -44,7 +45,7 @@ def models(name: str | None, format_: str, **scaling: Any) -> int:
 
     rows = [cost_row(make_record(one, Workload("cpu"))) for one in count_choice(choice, say_counting)]
     if format_ == "json":
-        write_out(json.dumps({**_summary(model), "specs": [_spec(row) for row in rows]}, indent=2))
+        write_out(json.dumps({**_facts(model), "specs": [_spec(row) for row in rows]}, indent=2))
         return ExitCode.OK
     facts = [f"{key:>13}  {value}" for key, value in _summary(model).items()]
     write_out("\n".join([*facts, "", *_table(rows)]))
@@ -65,12 +66,25 @@ def _summary(model: Model) -> dict[str, str]:
     }
 
 
-def _listing(families: Sequence[dict[str, str]]) -> str:
+def _facts(model: Model) -> dict[str, object]:
+    """What other programs read of a model."""
+    return {
+        "name": model.name,
+        "title": model.title,
+        **model.means,
+        "base_input_size": model.base_input_size,
+        "input_unit": model.input_unit,
+        "published": [row.name for row in TABLES.get(model.name, ())],
+        "source": model.source,
+    }
+
+
+def _listing(families: Sequence[Model]) -> str:
     """Each family with what depth, width and resolution mean in it, and where other models come from."""
     blocks = []
     for family in families:
-        meanings = "".join(f"\n    {key:12}{family[key]}" for key in ("depth", "width", "resolution"))
-        blocks.append(f"{family['name']}  {family['title']} ({family['source']}){meanings}")
+        meanings = "".join(f"\n    {name:12}{meaning}" for name, meaning in family.means.items())
+        blocks.append(f"{family.name}  {family.title} ({family.source}){meanings}")
     packages = "".join(f"\n    {entry.name} ({entry.value})" for entry in announced())
     others = [
         "your own      FILE.py:FACTORY or MODULE:FACTORY, a function build(scale) that returns a module",

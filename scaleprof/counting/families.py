@@ -12,7 +12,7 @@ from torch import nn
 
 from scaleprof.counting.counter import Trace, bytes_of, make_cost, trace
 from scaleprof.counting.ledger import Tally
-from scaleprof.errors import NETWORK_ERRORS, CountingError, ModelError, UsageError
+from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.models.family import Model, ModelFamily, many
 from scaleprof.records import Cost, Mode, ModelSpec, Shape
 
@@ -49,7 +49,7 @@ def trace_spec(model: Model, spec: ModelSpec, mode: Mode = "infer") -> Trace:
             with building:
                 network, inputs = model.build(spec), model.inputs(spec, 1)
             return trace(network, *inputs, mode=mode)
-        except (*NETWORK_ERRORS, CountingError, ModelError, UsageError):
+        except NETWORK_ERRORS:
             continue
     return trace(model.build(spec), *model.inputs(spec, 1), mode=mode)
 

@@ -13,13 +13,15 @@ from scaleprof.records import Host, ModelSpec, Status, Warmup, Workload
 class Job(msgspec.Struct, frozen=True):
     """One model under one workload; `number` is unique in a sweep.
 
-    `locator` is what `scaleprof.models.find_model` finds the model by, in whatever process.
+    `locator` is what `scaleprof.models.find_model` finds the model by, in whatever process; `params` how many
+    parameters it was counted with, if it was.
     """
 
     number: int
     spec: ModelSpec
     workload: Workload
     locator: str
+    params: int | None = None
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):

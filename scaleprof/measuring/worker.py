@@ -15,8 +15,9 @@ from typing import BinaryIO
 
 import msgspec
 import torch
+from torch import nn
 
-from scaleprof.errors import NETWORK_ERRORS, ScaleprofError
+from scaleprof.errors import NETWORK_ERRORS, ModelError
 from scaleprof.measuring import host, references
 from scaleprof.measuring.memory import CpuPeakMeter, CudaPeakMeter, PeakMeter, give_back_freed_memory
 from scaleprof.measuring.messages import (
@@ -77,6 +78,7 @@ class Worker:
         torch.manual_seed(self._seed)
         model = self._model(job)
         network = model.build(job.spec).eval().to(self.device)
+        _check_params(job, network)
         inputs = self._inputs(model, job, job.workload.batch_size)
         if needs_settling(network):
             settle_batch_norms(network, self._calibration_inputs(model, job, inputs))
@@ -166,6 +168,16 @@ class Worker:
         return () if sample is None else _to_ns([sample])
 
 
+def _check_params(job: Job, network: nn.Module) -> None:
+    """What is timed must be what was counted."""
+    params = sum(parameter.numel() for parameter in network.parameters())
+    if job.params is not None and params != job.params:
+        raise ModelError(
+            f"{params} parameters were built here and {job.params} counted before: "
+            f"the builder's code has changed, or its result depends on more than the scale"
+        )
+
+
 def answer(worker: Worker, command: Build | Visit) -> Reply:
     """Carry out a command; a failure of the model becomes a `Refused` that says how it failed."""
     number = command.job.number if isinstance(command, Build) else command.job
@@ -176,7 +188,7 @@ def answer(worker: Worker, command: Build | Visit) -> Reply:
         refused = Refused("oom", _first_line(error), fatal=False)
     except MemoryError:
         refused = Refused("oom", "Python could not allocate memory", fatal=False)
-    except (*NETWORK_ERRORS, ScaleprofError) as error:
+    except NETWORK_ERRORS as error:
         refused = _refused(worker, error)
     if not refused.fatal:
         worker.forget(number)

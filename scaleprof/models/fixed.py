@@ -15,7 +15,7 @@ import msgspec
 from scaleprof.errors import NETWORK_ERRORS, ModelError, UsageError, suggestion
 from scaleprof.models.family import image_batch
 from scaleprof.records import ModelSpec, Quoted
-from scaleprof.scaling.rounding import Scale
+from scaleprof.scaling.rounding import Scale, round_px
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,8 @@ class FixedModel(msgspec.Struct, frozen=True):
         self, scale: Scale, input_size: int | None = None
     ) -> tuple[dict[str, int | tuple[int, ...]], int]:
         """No integers but the input's side, in whole steps."""
-        steps = round(scale.pixels(self.base_input_size) / self.step_px)
+        # Not the policy's business: a network that stands beside a family is as it is.
+        steps = round_px(self.base_input_size * scale.resolution / self.step_px)
         if steps < 1:
             raise UsageError(
                 f"resolution factor {scale.resolution:.3g} makes the input less than {self.step_px} px "
@@ -107,6 +108,8 @@ def from_torchvision(reference: str) -> FixedModel:
         options: dict[str, object] = {"image_size": input_px} if patch_px else {}
         if name in ("googlenet", "inception_v3"):  # they warn of an initialisation that will change
             options["init_weights"] = False
+        if name == "googlenet":  # as its weights have it: the auxiliary heads serve training alone
+            options["aux_logits"] = False
         network: nn.Module = models.get_model(name, weights=None, **options)
         return network
 
@@ -136,7 +139,10 @@ def from_timm(reference: str) -> FixedModel:
     name = reference.removeprefix(TIMM)
     if not timm.is_model(name):
         raise UsageError(f"timm has no model '{name}'{suggestion(name, timm.list_models())}")
-    config = timm.get_pretrained_cfg(name)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # the part behind the dot names weights
+        raise UsageError(f"timm has no weights '{name}': {error}") from error
     px = config.input_size[-1] if config else 224
 
     def construct(_input_px: int) -> nn.Module:

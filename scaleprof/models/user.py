@@ -16,12 +16,12 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -39,6 +39,41 @@ ENTRY_POINT_GROUP = "scaleprof.models"
 DEFAULT_INPUT_PX = 224
 
 
+class Home(msgspec.Struct):
+    """The folder that a model's file is in, and the modules that it imported from there.
+
+    Two models may each have a `layers.py` beside them: the modules are there while the model is loaded or
+    built, and out of the way of others in between.
+    """
+
+    folder: Path
+    modules: dict[str, ModuleType]
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Let the model import what lies beside it, as it could if it were run."""
+        others = {name: sys.modules[name] for name in self.modules if name in sys.modules}
+        sys.modules.update(self.modules)
+        sys.path.insert(0, str(self.folder))
+        before = set(sys.modules)
+        try:
+            yield
+        finally:
+            sys.path.remove(str(self.folder))
+            # A package that was there before stays whole, whatever of it is imported now.
+            new = {name: one for name, one in sys.modules.items() if name.partition(".")[0] not in before}
+            self.modules |= {name: one for name, one in new.items() if self._holds(one)}
+            for name in self.modules:
+                sys.modules.pop(name, None)
+            sys.modules.update(others)
+
+    def _holds(self, module: ModuleType) -> bool:
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or _is_installed(file):
+            return False
+        return Path(file).resolve().is_relative_to(self.folder)
+
+
 class UserModel(msgspec.Struct, frozen=True):
     """A builder function and its inputs; known by factors, since its integers are its own business.
 
@@ -52,8 +87,9 @@ class UserModel(msgspec.Struct, frozen=True):
     builder: Callable[..., object]
     digest: str
     make_inputs: Callable[..., object] | None = None
+    home: Home | None = None
     input_unit: Literal["px", "tokens"] = "px"
-    is_monotone: bool = True
+    is_monotone: bool = False  # nobody knows what a builder does
 
     @property
     def title(self) -> str:
@@ -103,7 +139,7 @@ class UserModel(msgspec.Struct, frozen=True):
         """
         from torch import nn
 
-        with _foreign(self.reference, f"at {_words(spec)}"):
+        with self._at_home(), _foreign(self.reference, f"at {_words(spec)}"):
             network = self.builder(_scale_of(spec))
         if not isinstance(network, nn.Module):
             raise UsageError(
@@ -123,13 +159,17 @@ class UserModel(msgspec.Struct, frozen=True):
         if self.make_inputs is None:
             return image_batch(spec, batch_size)
         reference = f"example_inputs of {self.reference}"
-        with _foreign(reference, f"at {_words(spec)}"):
+        with self._at_home(), _foreign(reference, f"at {_words(spec)}"):
             made = self.make_inputs(_scale_of(spec), batch_size)
         several = tuple(made) if isinstance(made, (tuple, list)) else (made,)
-        wrong = next((value for value in several if not isinstance(value, torch.Tensor)), None)
-        if wrong is not None or not several:
-            raise UsageError(f"{reference} returned {type(wrong).__name__}: it returns a tensor or several")
+        wrong = [type(value).__name__ for value in several if not isinstance(value, torch.Tensor)]
+        if wrong or not several:
+            kind = wrong[0] if wrong else "nothing"
+            raise UsageError(f"{reference} returned {kind}: it returns a tensor or several")
         return several
+
+    def _at_home(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.home is None else self.home.open()
 
     def quoted(self, spec: ModelSpec) -> Quoted | None:  # noqa: ARG002 - nobody has published it
         """None: join accuracies of your own from a file."""
@@ -152,11 +192,10 @@ def from_file(reference: str) -> UserModel:
     if spec is None or spec.loader is None:
         raise UsageError(f"{reference}: {file} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    _importable_from(path.resolve().parent)
-    sys.modules[spec.name] = module
-    with _foreign(reference, "while it was loaded"):
+    home = Home(path.resolve().parent, {spec.name: module})
+    with home.open(), _foreign(reference, "while it was loaded"):
         spec.loader.exec_module(module)
-    return _model(f"{path.stem}:{factory}", reference, f"{path.resolve()}:{factory}", module, factory)
+    return _model(f"{path.stem}:{factory}", reference, f"{path.resolve()}:{factory}", module, factory, home)
 
 
 def from_module(reference: str) -> UserModel:
@@ -166,7 +205,8 @@ def from_module(reference: str) -> UserModel:
         UsageError: no such module or function, or the module does not run.
     """
     name, _, factory = reference.partition(":")
-    _importable_from(Path.cwd())
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     with _foreign(reference, "while it was loaded"):
         module = importlib.import_module(name)
     return _model(reference, reference, reference, module, factory)
@@ -179,32 +219,31 @@ def from_entry_point(entry: EntryPoint) -> UserModel:
         UsageError: what it announces cannot be loaded.
     """
     reference = f"{entry.name} ({entry.value})"
+    if not entry.attr:
+        raise UsageError(f"{reference} names no function: its package must announce MODULE:FACTORY")
     with _foreign(reference, "while it was loaded"):
         module = importlib.import_module(entry.module)
     return _model(entry.name, reference, entry.name, module, entry.attr)
 
 
-def _model(name: str, reference: str, locator: str, module: ModuleType, factory: str) -> UserModel:
-    builder = getattr(module, factory, None)
+def _model(
+    name: str, reference: str, locator: str, module: ModuleType, factory: str, home: Home | None = None
+) -> UserModel:
+    builder: Any = module
+    for part in factory.split("."):
+        builder = getattr(builder, part, None)
     if not callable(builder):
         known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         missing = f"there is no function '{factory}'" if builder is None else f"'{factory}' is no function"
         raise UsageError(f"{reference}: {missing}{suggestion(factory, known)}")
-    return UserModel(
-        name, reference, locator, builder, _digest(module), getattr(module, "example_inputs", None)
-    )
+    inputs = getattr(module, "example_inputs", None)
+    return UserModel(name, reference, locator, builder, _digest(module), inputs, home)
 
 
 def _digest(module: ModuleType) -> str:
     """What the module's file holds, in a few letters: another text may be another network."""
     text = Path(module.__file__).read_bytes() if module.__file__ else b""
     return hashlib.sha256(text).hexdigest()[:12]
-
-
-def _importable_from(folder: Path) -> None:
-    """Let the model import what lies beside it, as it could if it were run."""
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
 
 
 def _scale_of(spec: ModelSpec) -> Scale:

@@ -9,7 +9,7 @@ neighbour, and counts as few of them as it can, since counting is the expensive 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -24,13 +24,16 @@ _EDGE_STEPS = 60
 _MAX_JUMP = 4.0
 _MIN_SLOPE, _MAX_SLOPE = 0.25, 1.5
 # How far on, in doublings, a cost is looked at again that has not moved yet.
-_FIRST_STEPS = (0.5, 1.0, 2.0, 4.0, 0.0)
+_FIRST_STEPS = (0.5, 1.0, 2.0, 4.0)
 # A step from one side of the target is to end on the other, not far from it.
 _OVERSHOOT = 1.25
 _MAX_STEPS = 600
 # Where cost may fall as a factor grows, cells up to this far in cost are looked at, at most so many a side.
 _SCAN_LOG2 = 0.1
 _SCAN_CELLS = 8
+# If that is not enough, growths up to a doubling away are tried in steps of this share of one.
+_SCAN_PER_DOUBLING = 16
+_TIE_DIGITS = 9
 # Representatives of cells are rounded to this, where that stays inside the cell.
 _TIDY_DIGITS = 4
 
@@ -117,15 +120,20 @@ class Curve:
     def edge(self, x: float, towards: float) -> float:
         """The last point of x's cell on the way to another point."""
         network = self.network(x)
-        if self.exists(towards) and self.network(towards) == network:
+        if self.is_same(x, towards):
             return towards
         return _last(lambda y: self.exists(y) and self.network(y) == network, x, towards)
 
     def middle(self, x: float) -> float:
         """The middle of x's cell, as far as that reaches within a doubling, in few digits."""
         middle = (self.edge(x, x - 1) + self.edge(x, x + 1)) / 2
-        tidy = round(middle, _TIDY_DIGITS)
-        return tidy if self.exists(tidy) and self.network(tidy) == self.network(x) else middle
+        # A cell may be a single point, where several roundings tie.
+        same = (y for y in (round(middle, _TIDY_DIGITS), middle) if self.is_same(x, y))
+        return next(same, x)
+
+    def is_same(self, x: float, y: float) -> bool:
+        """Whether the network at x is there at y too."""
+        return self.exists(y) and self.network(y) == self.network(x)
 
 
 def nearest(curve: Curve, target: float, guess: float) -> Nearest:
@@ -139,10 +147,9 @@ def nearest(curve: Curve, target: float, guess: float) -> Nearest:
     base = curve.cost_at(0.0)
     start = curve.reachable(curve.aim(target, guess))
     for step in _FIRST_STEPS:
-        if curve.cost_at(start) != base:
-            break
-        start = curve.reachable(start + math.copysign(step, guess))
-    else:
+        if curve.cost_at(start) == base:
+            start = curve.reachable(start + math.copysign(step, guess))
+    if curve.cost_at(start) == base:
         return Nearest(curve.reachable(guess), base, moves=False)
     low, high = _bracket(curve, target, start)
     if curve.cost_at(high) < target or curve.cost_at(low) > target:
@@ -150,8 +157,23 @@ def nearest(curve: Curve, target: float, guess: float) -> Nearest:
         return Nearest(curve.middle(end), curve.cost_at(end), at_limit=True)
     low, high = _narrow(curve, target, low, high)
     found = [low, high] if curve.is_monotone else _neighbours(curve, target, low, high)
-    best = min(found, key=lambda x: (abs(curve.cost_at(x) - target), curve.cost_at(x)))
+    found += [x for x in (guess, *_ties(curve, low, high)) if curve.exists(x)]
+    best = _best(curve, target, found)
+    if not curve.is_monotone and is_off(target, curve.cost_at(best)):
+        around = [
+            best + step / _SCAN_PER_DOUBLING for step in range(-_SCAN_PER_DOUBLING, _SCAN_PER_DOUBLING + 1)
+        ]
+        best = _best(curve, target, [best, *filter(curve.exists, around)])
     return Nearest(curve.middle(best), curve.cost_at(best))
+
+
+def _best(curve: Curve, target: float, found: Sequence[float]) -> float:
+    return min(found, key=lambda x: (abs(curve.cost_at(x) - target), curve.cost_at(x)))
+
+
+def _ties(curve: Curve, low: float, high: float) -> list[float]:
+    """Where low's cell ends and high's begins, to fewer digits: roundings that tie do so at round numbers."""
+    return [round(edge, _TIE_DIGITS) for edge in (curve.edge(low, high), curve.edge(high, low))]
 
 
 def _bracket(curve: Curve, target: float, start: float) -> tuple[float, float]:

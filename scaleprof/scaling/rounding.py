@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from scaleprof.errors import UsageError
 from scaleprof.scaling.rules import Factors
 
 RoundingName = Literal["tf", "pycls"]
@@ -38,12 +39,22 @@ class Scale(msgspec.Struct, frozen=True):
         width: factor of channels.
         resolution: factor of the input's side.
         rounding: the policy, `tf` or `pycls`.
+
+    Raises:
+        UsageError: a factor that is not above zero, or a policy that does not exist.
     """
 
     depth: float = 1.0
     width: float = 1.0
     resolution: float = 1.0
     rounding: RoundingName = "tf"
+
+    def __post_init__(self) -> None:
+        for factor in (self.depth, self.width, self.resolution):
+            if not 0 < factor < math.inf:
+                raise UsageError(f"a scale's factors are above zero and finite: {factor}")
+        if self.rounding not in ROUNDINGS:
+            raise UsageError(f"unknown rounding '{self.rounding}' (known: {', '.join(ROUNDINGS)})")
 
     @property
     def factors(self) -> Factors:

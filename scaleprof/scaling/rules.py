@@ -79,6 +79,11 @@ class Bases(msgspec.Struct, frozen=True):
             )
 
     @property
+    def only_grow(self) -> bool:
+        """Whether no base shrinks its dimension."""
+        return min(self.depth, self.width, self.resolution) >= 1
+
+    @property
     def growth(self) -> float:
         """MAC growth per unit of φ, `D · W² · R²` (1.92 for the published bases)."""
         return self.depth * self.width**2 * self.resolution**2
@@ -148,6 +153,6 @@ def unknown_strategy(strategy: str) -> UsageError:
     """The error for a strategy that does not exist."""
     hint = suggestion(strategy, STRATEGIES)
     return UsageError(
-        f"unknown strategy '{strategy}'{hint or ':'} "
+        f"unknown strategy '{strategy}'{hint} "
         f"(known: {', '.join(STRATEGIES)}, or relative exponents such as {RELATIVE_FORM})"
     )

@@ -12,7 +12,15 @@ from scaleprof.errors import UsageError
 from scaleprof.records import BASE_STRATEGY, PUBLISHED_STRATEGY, MatchMetric, ModelSpec, Phi, Shape
 from scaleprof.scaling.published import find_row
 from scaleprof.scaling.rounding import ROUNDINGS, RoundingName, Scale
-from scaleprof.scaling.rules import Bases, dimensions, factors, is_strategy, unknown_strategy
+from scaleprof.scaling.rules import (
+    COMPOUND,
+    DIMENSIONS,
+    Bases,
+    dimensions,
+    factors,
+    is_strategy,
+    unknown_strategy,
+)
 
 MATCHES: tuple[MatchMetric, ...] = get_args(MatchMetric)
 
@@ -71,6 +79,11 @@ class Sweep(msgspec.Struct, frozen=True):
             raise UsageError(f"unknown rounding '{self.rounding}' (known: {', '.join(ROUNDINGS)})")
         if self.match is not None and self.match not in MATCHES:
             raise UsageError(f"unknown match '{self.match}' (known: none, {', '.join(MATCHES)})")
+        if self.match and COMPOUND in self.strategies and not self.bases.only_grow:
+            raise UsageError(
+                f"--match {self.match} needs compound bases of at least 1: where one shrinks what another "
+                f"grows, a budget may be met at several growths or at none"
+            )
         if not (self.models and self.strategies):
             raise UsageError("a sweep needs at least one --model and one --strategy")
         if self.phi.names and self.strategies != (PUBLISHED_STRATEGY,):
@@ -129,7 +142,12 @@ def phi_values(phi: str | Phi | Sequence[Phi | str]) -> PhiValues:
 Place = Callable[[Family, str, Phi], ModelSpec]
 
 
-def expand(sweep: Sweep, families: Mapping[str, Family], place: Place | None = None) -> list[ModelSpec]:
+def expand(
+    sweep: Sweep,
+    families: Mapping[str, Family],
+    place: Place | None = None,
+    settle: Callable[[Sequence[ModelSpec]], Sequence[ModelSpec]] = lambda specs: specs,
+) -> list[ModelSpec]:
     """The distinct specs of a sweep: each family's base first, then strategy by strategy, φ ascending.
 
     φ = 0 of every formula is the base itself, one spec named `MODEL/base/0`. Specs whose integers
@@ -140,6 +158,7 @@ def expand(sweep: Sweep, families: Mapping[str, Family], place: Place | None = N
         sweep: what is asked for.
         families: the models, by the names that the sweep gives them.
         place: what turns (family, strategy, φ) into a spec; the strategy's formula if left out.
+        settle: has a last word on the specs before those that coincide become one.
 
     Raises:
         UsageError: a φ that the family cannot have, or a published row that does not exist.
@@ -148,11 +167,12 @@ def expand(sweep: Sweep, families: Mapping[str, Family], place: Place | None = N
     def by_formula(family: Family, strategy: str, phi: Phi) -> ModelSpec:
         return make_spec(family, strategy, phi, scale_at(sweep, strategy, phi))
 
-    return merge(
+    specs = [
         spec
         for model in dict.fromkeys(sweep.models)
         for spec in _specs(sweep, families[model], place or by_formula)
-    )
+    ]
+    return merge(settle(specs))
 
 
 def merge(specs: Iterable[ModelSpec]) -> list[ModelSpec]:
@@ -168,12 +188,12 @@ def merge(specs: Iterable[ModelSpec]) -> list[ModelSpec]:
 
 def left_out(sweep: Sweep, family: Family) -> tuple[str, ...]:
     """Strategies of a sweep that this model cannot follow, since they move what it cannot grow in."""
-    return tuple(
-        strategy
-        for strategy in dict.fromkeys(sweep.strategies)
-        if strategy != PUBLISHED_STRATEGY
-        and not set(dimensions(strategy, sweep.bases)) <= set(family.dimensions)
-    )
+    able = set(family.dimensions)
+    needed = {
+        strategy: DIMENSIONS if strategy == PUBLISHED_STRATEGY else dimensions(strategy, sweep.bases)
+        for strategy in sweep.strategies
+    }
+    return tuple(strategy for strategy, names in needed.items() if not able >= set(names))
 
 
 def base_spec(family: Family, rounding: RoundingName = "tf") -> ModelSpec:
@@ -198,10 +218,11 @@ def _specs(sweep: Sweep, family: Family, place: Place) -> list[ModelSpec]:
     phis = sorted(sweep.phi.numbers)
     has_formula = set(sweep.strategies) != {PUBLISHED_STRATEGY}
     # A model that cannot follow every strategy stands on the chart all the same.
-    with_base = (0 in phis and has_formula) or left_out(sweep, family)
+    skipped = left_out(sweep, family)
+    with_base = (0 in phis and has_formula) or skipped
     specs = [base_spec(family, sweep.rounding)] if with_base else []
     specs += [place(family, strategy, phi) for strategy, phi in requests(sweep, family)]
-    if PUBLISHED_STRATEGY in sweep.strategies:
+    if PUBLISHED_STRATEGY in sweep.strategies and PUBLISHED_STRATEGY not in skipped:
         specs += [_published_spec(family, wanted) for wanted in (*phis, *sweep.phi.names)]
     return specs
 
