@@ -135,7 +135,7 @@ def _trace_on(device: Literal["meta", "cpu"], module: nn.Module, inputs: Sequenc
     weights = list({id(tensor): tensor for tensor in (*twin.parameters(), *twin.buffers())}.values())
     ledger = Ledger(weights)
     ledger.follow(twin)
-    ledger.keep_alive(own)
+    ledger.keep_alive(tree_leaves(own))
     with ExitStack() as stack:
         stack.enter_context(torch.set_grad_enabled(mode == "train"))
         stack.enter_context(in_parts(device))
@@ -168,8 +168,14 @@ def _twin(module: nn.Module, device: str) -> nn.Module:
         memo[id(parameter)] = nn.Parameter(parameter.detach().to(device), parameter.requires_grad)
     for buffer in module.buffers():
         memo[id(buffer)] = buffer.detach().to(device, copy=device == "cpu")
-    for part in module.modules():  # each has a dozen empty tables, whose copying takes longest
-        memo |= {id(table): type(table)() for table in vars(part).values() if table == {}}
+    for (
+        part
+    ) in module.modules():  # each has a dozen empty tables and plain tuples, whose copying takes longest
+        for value in vars(part).values():
+            if isinstance(value, dict) and not value:
+                memo[id(value)] = type(value)()
+            elif type(value) is tuple and all(type(item) in (int, float, str) for item in value):
+                memo[id(value)] = value
     twin: nn.Module = copy.deepcopy(module, memo)
     return twin
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from scaleprof.counting.operators import is_free, macs_formula, operator_name
 
@@ -107,9 +106,8 @@ class Ledger(TorchDispatchMode):
 
     def keep_alive(self, tensors: Any) -> None:
         """Count the storages of these tensors as alive until they are freed."""
-        for tensor in tree_leaves(tensors):
-            if isinstance(tensor, torch.Tensor):
-                self._watch(tensor.untyped_storage())
+        for tensor in _tensors(tensors):
+            self._watch(tensor.untyped_storage())
         self.peak_bytes = max(self.peak_bytes, self._live_bytes)
 
     def _tally(self, name: str) -> Tally:
@@ -177,7 +175,14 @@ def _normalised(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
 
 
 def _tensors(values: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+    """The tensors in an operator's arguments or results: single, or in lists, tuples and dictionaries."""
+    if isinstance(values, torch.Tensor):
+        return [values]
+    if isinstance(values, dict):
+        values = values.values()
+    elif not isinstance(values, (tuple, list)):
+        return []
+    return [tensor for value in values if value is not None for tensor in _tensors(value)]
 
 
 def _bytes(tensor: torch.Tensor) -> int:
