@@ -65,15 +65,19 @@ def count(module: nn.Module, *example_inputs: Any, mode: Mode = "infer") -> Cost
     return trace(module, *example_inputs, mode=mode).cost
 
 
-def trace(module: nn.Module, *example_inputs: Any, mode: Mode = "infer") -> Trace:
-    """The watched pass that `count` takes its numbers from."""
+def trace(module: nn.Module, *example_inputs: Any, mode: Mode = "infer", spend: bool = False) -> Trace:
+    """The watched pass that `count` takes its numbers from.
+
+    With `spend` the module may be used up: one whose weights are on the meta device is not copied.
+    """
+    spent = spend and all(tensor.is_meta for tensor in (*module.parameters(), *module.buffers()))
     try:
-        return _trace_on("meta", module, example_inputs, mode)
+        return _trace_on("meta", module if spent else _twin(module, "meta"), example_inputs, mode)
     except NETWORK_ERRORS as on_meta:
         error: Exception = on_meta
     if _is_real(module, example_inputs):
         try:
-            return _trace_on("cpu", module, example_inputs, mode)
+            return _trace_on("cpu", _twin(module, "cpu"), example_inputs, mode)
         except NETWORK_ERRORS as on_cpu:
             error = on_cpu
     words = str(error).splitlines() or [type(error).__name__]
@@ -129,8 +133,8 @@ def bytes_of(tensors: Sequence[torch.Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _trace_on(device: Literal["meta", "cpu"], module: nn.Module, inputs: Sequence[Any], mode: Mode) -> Trace:
-    twin = _twin(module, device).train(mode == "train")
+def _trace_on(device: Literal["meta", "cpu"], twin: nn.Module, inputs: Sequence[Any], mode: Mode) -> Trace:
+    twin.train(mode == "train")
     own = tree_map_only(torch.Tensor, lambda tensor: tensor.detach().to(device), tuple(inputs))
     weights = list({id(tensor): tensor for tensor in (*twin.parameters(), *twin.buffers())}.values())
     ledger = Ledger(weights)

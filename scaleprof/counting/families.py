@@ -48,7 +48,7 @@ def trace_spec(model: Model, spec: ModelSpec, mode: Mode = "infer") -> Trace:
         try:
             with building:
                 network, inputs = model.build(spec), model.inputs(spec, 1)
-            return trace(network, *inputs, mode=mode)
+            return trace(network, *inputs, mode=mode, spend=True)
         except NETWORK_ERRORS:
             continue
     return trace(model.build(spec), *model.inputs(spec, 1), mode=mode)
