@@ -227,14 +227,14 @@
     for (const line of byId(`${run.key}-table`).tBodies[0].rows) line.classList.toggle("front", members.has(line.dataset.spec));
   }
 
-  // Labels of lines that end side by side (matched models do) stand above and below by turns.
+  // Labels of lines that end side by side (matched models do) stand above the upper and below the lower.
   function endPositions(xs, ys) {
     const order = xs.map((x, i) => [x, i]).sort(([a], [b]) => a - b);
     const positions = xs.map(() => "top center");
     order.slice(1).forEach(([x, i], n) => {
       const [before, j] = order[n];
       const level = Math.abs(Math.log(ys[i] / ys[j])) < 0.25;
-      if (level && x / before < 1.4 && positions[j] === "top center") positions[i] = "bottom center";
+      if (level && x / before < 1.4 && positions[j] === "top center") positions[ys[i] < ys[j] ? i : j] = "bottom center";
     });
     return positions;
   }
