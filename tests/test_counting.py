@@ -80,6 +80,7 @@ def test_the_module_is_left_as_it_was() -> None:
     before = copy.deepcopy(network.state_dict())
     count(network, torch.rand(2, 3, 8, 8))
     assert network.training
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in before.items())
 
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention.flex_attention import flex_attention
 from torch.profiler import ProfilerActivity, profile
 from torchvision import models as vision
 
@@ -211,6 +212,35 @@ def test_a_custom_operator_and_a_higher_order_one_are_named() -> None:
 
     (operator,) = count(Odd(), torch.empty(3, 4)).uncounted
     assert (operator.operator, operator.calls, operator.output_elements) == ("scaleprof_tests::scan", 1, 12)
+
+
+def test_higher_order_operators_never_vanish() -> None:
+    class Chooses(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cond(x.sum() > 0, lambda x: self.linear(x), lambda x: 2 * x, (x,))  # type: ignore[no-any-return]
+
+    class Flexible(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            heads = x.view(1, 16, 4, 16).transpose(1, 2)
+            return flex_attention(heads, heads, heads)
+
+    for network, example, name in (
+        (Chooses(), torch.randn(2, 8), "cond"),
+        (Flexible(), torch.randn(1, 16, 64), "flex_attention"),
+    ):
+        named = {operator.operator: operator for operator in count(network, example).uncounted}
+        assert named[name].output_elements >= example.numel()
+
+
+def test_compiled_and_scripted_modules_count_as_the_modules_that_they_are() -> None:
+    linear, example = nn.Linear(8, 4), torch.randn(2, 8)
+    networks: tuple[Any, ...] = (torch.compile(linear), torch.jit.script(linear))
+    for network in networks:
+        assert count(network, example).macs == 2 * 8 * 4
 
 
 CHECKED: dict[str, tuple[Callable[[], nn.Module], torch.Tensor, float]] = {

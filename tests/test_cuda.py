@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
 from conftest import Scaleprof
 
+from scaleprof.counting import trace_spec
 from scaleprof.engines.local import open_worker
 from scaleprof.measuring.memory import CudaPeakMeter
 from scaleprof.measuring.messages import Job
 from scaleprof.measuring.rounds import BenchLostError, JobFailedError
 from scaleprof.measuring.timing import Call, CudaTimer
 from scaleprof.models import FAMILIES
-from scaleprof.records import Workload
-from scaleprof.scaling.sweep import Sweep, expand, parse_phi
+from scaleprof.records import Mode, Workload
+from scaleprof.scaling.sweep import Sweep, base_spec, expand, parse_phi
 
 pytestmark = [
     pytest.mark.cuda,
@@ -94,3 +96,20 @@ def test_a_sweep_on_the_gpu_has_wall_and_device_times(scaleprof: Scaleprof) -> N
     assert [row["status"] for row in rows] == ["ok"] * 5
     assert all(row["device"] == GPU and row["latency_ms"] > 0 for row in rows)
     assert all(row["gpu_ms"] is not None or "gpu_ms" in row["nulls"] for row in rows)
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_the_memory_forecast_is_within_15_percent_of_the_devices_allocator(mode: Mode) -> None:
+    family = FAMILIES["efficientnet_b0"]
+    spec = base_spec(family)
+    cost = trace_spec(family, spec, mode).cost
+    network = family.build(spec).train(mode == "train").to(GPU)
+    (images,) = family.inputs(spec, 1)
+    images = images.to(GPU)
+    torch.cuda.reset_peak_memory_stats(GPU)
+    with torch.set_grad_enabled(mode == "train"), torch.backends.cudnn.flags(enabled=False):  # no workspace
+        scores = network(images)
+        if mode == "train":
+            scores.sum().backward()
+    peak = torch.cuda.max_memory_allocated(GPU)
+    assert math.isclose(cost.forecast_bytes - cost.optimizer_bytes, peak, rel_tol=0.15)

@@ -204,11 +204,12 @@ def _loss(outputs: Any) -> torch.Tensor:
 
 @contextmanager
 def in_parts(device: str) -> Iterator[None]:
-    """Run fused layers in parts: their kernels hide what they multiply, and no formula is for them."""
+    """Run fused and compiled layers in parts: their kernels hide what they multiply."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with ExitStack() as stack:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code hides its operators
             if device == "cpu":
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
                 stack.enter_context(warnings.catch_warnings())

@@ -34,6 +34,8 @@ class Ledger(TorchDispatchMode):
         forward: whether a forward pass is being watched; only its outputs are activations.
     """
 
+    supports_higher_order_operators = True  # they come here too, to be named
+
     def __init__(self, weights: Iterable[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tallies: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)
@@ -47,8 +49,13 @@ class Ledger(TorchDispatchMode):
             self._alive.add(tensor.untyped_storage())
 
     def follow(self, network: nn.Module) -> None:
-        """Note in which module an operator runs; the hooks stay on the network, which is a copy."""
+        """Note in which module an operator runs; the hooks stay on the network, which is a copy.
+
+        Scripted modules take no hooks: what runs in them is noted of the module around them.
+        """
         for path, module in network.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
             module.register_forward_pre_hook(lambda *_, path=path: self._paths.append(path))
             module.register_forward_hook(lambda *_: self._leave(), always_call=True)
 
