@@ -77,7 +77,7 @@ def test_macs_equal_torchvisions_published_ops_at_its_weights_resolution(number:
 def test_counts_equal_pycls_but_for_its_biases(name: str, expected: tuple[int, int]) -> None:
     spec = published(name)
     network = meta_network(spec)
-    cost = count(network, FAMILIES[spec.model].inputs(spec, 1))
+    cost = count(network, *FAMILIES[spec.model].inputs(spec, 1))
     # pycls adds one operation per output with a bias; here those are the squeeze-excitation convolutions
     # (one pixel each) and the classifier, so a bias's own size is its number of outputs.
     biases = sum(
