@@ -216,6 +216,16 @@ def test_models_with_helpers_of_one_name_get_their_own(folder: Path) -> None:
     assert "layers" not in sys.modules
 
 
+def test_a_builder_may_take_gradients(worker: LocalBench, folder: Path) -> None:
+    write(
+        folder / "trained.py",
+        GOOD.replace("return nn", "layers[0].weight.sum().backward()\n        return nn"),
+    )
+    model = find_model("trained.py:build")
+    (spec,) = expand(Sweep((model.name,), ("width",), parse_phi("0")), {model.name: model})
+    assert worker.build(Job(98, spec, Workload("cpu", threads=1), model.locator)).cold_s > 0
+
+
 def test_a_network_that_is_not_the_one_counted_is_not_timed(worker: LocalBench, folder: Path) -> None:
     model = find_model("nets.py:build")
     (spec,) = expand(Sweep((model.name,), ("width",), parse_phi("0")), {model.name: model})

@@ -31,6 +31,7 @@ _FREE = frozenset(
         "_softmax",
         "_to_copy",
         "_unsafe_view",
+        "_weight_norm_interface",
         "adaptive_avg_pool2d",
         "adaptive_max_pool2d",
         "all",

@@ -77,7 +77,8 @@ class Worker:
         meter, missing = self._peak_meter()
         torch.manual_seed(self._seed)
         model = self._model(job)
-        network = model.build(job.spec).eval().to(self.device)
+        with torch.inference_mode(False):  # a builder may take gradients on its way
+            network = model.build(job.spec).eval().to(self.device)
         _check_params(job, network)
         inputs = self._inputs(model, job, job.workload.batch_size)
         if needs_settling(network):
