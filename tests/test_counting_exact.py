@@ -137,7 +137,7 @@ def test_counts_of_a_batch_are_those_of_a_sample_times_the_batch(mode: Mode) -> 
 
 def allocator_peak_bytes(run: Callable[[], object]) -> int:
     """The most bytes that torch's CPU allocator held at once beyond what it held before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
         run()
     held = peak = 0
     for event in profiler.profiler.kineto_results.events():

@@ -154,10 +154,12 @@ def _convolution_backward_macs(
 def is_free(func: torch._ops.OpOverload) -> bool:
     """Whether the operator adds no MACs by convention: element-wise, a view, or named above.
 
-    What is free forwards is free backwards.
+    What is free is free in place, and backwards.
     """
     if torch.Tag.pointwise in func.tags or func.is_view:
         return True
     namespace, _, name = func._schema.name.partition("::")
     forwards = name.removesuffix("_data").removesuffix("_backward")
-    return namespace == "prim" or (namespace == "aten" and bool({name, forwards} & _FREE))
+    return namespace == "prim" or (
+        namespace == "aten" and bool({name, name.removesuffix("_"), forwards} & _FREE)
+    )
