@@ -82,22 +82,13 @@ class Curve:
     cost: Callable[[float], float]
     is_monotone: bool = True
     _costs: dict[Hashable, float] = field(default_factory=dict, init=False)
-    _seen: list[tuple[float, float]] = field(default_factory=list, init=False)
 
     def cost_at(self, x: float) -> float:
         """The cost at x."""
         network = self.network(x)
         if network not in self._costs:
             self._costs[network] = self.cost(x)
-            self._seen.append((x, self._costs[network]))
         return self._costs[network]
-
-    def aim(self, target: float, guess: float) -> float:
-        """Where cost meets the target if it goes on from the nearest cost seen with the slope so far."""
-        x, cost = min(self._seen, key=lambda point: abs(math.log(point[1] / target)))
-        if cost == self.cost_at(0.0):
-            return guess
-        return x + self.ahead(x, target)
 
     def ahead(self, x: float, target: float) -> float:
         """How far from x cost may be expected to meet the target, by the mean slope since the base."""
@@ -145,7 +136,7 @@ def nearest(curve: Curve, target: float, guess: float) -> Nearest:
         guess: the growth, log2, at which it may be expected; not 0.
     """
     base = curve.cost_at(0.0)
-    start = curve.reachable(curve.aim(target, guess))
+    start = curve.reachable(guess)
     for step in _FIRST_STEPS:
         if curve.cost_at(start) == base:
             start = curve.reachable(start + math.copysign(step, guess))
