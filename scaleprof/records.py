@@ -25,6 +25,8 @@ Status = Literal[
 Stop = Literal["target_met", "budget_exhausted"]
 MatchMetric = Literal["macs", "params", "activations"]
 Mode = Literal["infer", "train"]
+DType = Literal["fp32", "bf16", "fp16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
 Device = str  # "cpu", "cuda" or "cuda:N"
 
 MEASURED_STATUSES: frozenset[Status] = frozenset({"ok", "unstable"})
@@ -115,15 +117,18 @@ class ModelSpec(_Value, frozen=True):
 
 
 class Workload(_Value, frozen=True):
-    """How a model is run: everything that a latency is meaningless without."""
+    """How a model is run: everything that a latency is meaningless without.
+
+    `dtype`: weights and inputs are cast to it. `memory_format`: of weights and of inputs with four dimensions.
+    """
 
     device: Device
     batch_size: int = 1
     threads: int = 1
-    dtype: Literal["fp32"] = "fp32"
+    dtype: DType = "fp32"
     mode: Mode = "infer"
     runtime: Literal["eager"] = "eager"
-    memory_format: Literal["contiguous"] = "contiguous"
+    memory_format: MemoryFormat = "contiguous"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.threads < 1:
@@ -214,7 +219,9 @@ class Visit(_Value, frozen=True):
     """The samples of one model in one round, and the references timed right before and after it.
 
     All in seconds, in the order in which they were taken. `gpu_samples_s` are the device-side times of
-    the same kind of call (CUDA only; None where a sample could not be verified).
+    the same kind of call (CUDA only; None where a sample could not be verified). Over the samples alone:
+    `minor_faults` and `involuntary_switches` of the process, its CPU time `cpu_s`, and `throttled_s`, the time
+    for which its cgroup was held back by its quota (None where the system does not say).
     """
 
     round: int
@@ -222,6 +229,10 @@ class Visit(_Value, frozen=True):
     reference_network_s: tuple[float, ...]
     matrix_product_s: tuple[float, ...]
     gpu_samples_s: tuple[float, ...] | None = None
+    minor_faults: int | None = None
+    involuntary_switches: int | None = None
+    cpu_s: float | None = None
+    throttled_s: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples_s", "reference_network_s", "matrix_product_s"):
@@ -240,8 +251,36 @@ class Warmup(_Value, frozen=True):
     stationary: bool
 
 
+class Sustained(_Value, frozen=True):
+    """Passes back to back, with nothing between them: what throughput and energy are taken from.
+
+    `chunks_s` are the times of consecutive chunks of `passes_per_chunk` passes each. `energy_j` is what the
+    energy counter grew by over all of them, `idle_power_w` what the machine drew while nothing ran.
+    """
+
+    passes_per_chunk: int
+    chunks_s: tuple[float, ...]
+    energy_j: float | None = None
+    idle_power_w: float | None = None
+    energy_missing: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_finite("chunks_s", self.chunks_s)
+        if self.passes_per_chunk < 1 or not self.chunks_s or min(self.chunks_s) <= 0:
+            raise ValueError(f"chunks must hold passes and times: {self.passes_per_chunk}, {self.chunks_s}")
+        _require_finite("energy", (self.energy_j or 0.0, self.idle_power_w or 0.0))
+        if self.energy_j is None and not self.energy_missing:
+            raise ValueError("a missing energy_j needs its reason")
+
+
 class Launch(_Value, frozen=True):
-    """One model's part of one fresh worker process."""
+    """One model's part of one fresh worker process.
+
+    Models that do not fit in memory together are launched in groups, each `group` in a worker of its own; an
+    anchor model is in all of them. `baseline_memory_bytes` is what the process held before the model was
+    built, `peak_memory_bytes` the most that it held beyond that. `denormal_share` is the share of numbers
+    between the modules that are denormal: these are slow to compute with.
+    """
 
     launch: int
     complete: bool
@@ -252,6 +291,11 @@ class Launch(_Value, frozen=True):
     peak_memory_missing: str | None
     output_std: float
     visits: tuple[Visit, ...]
+    group: int = 0
+    baseline_memory_bytes: int | None = None
+    input_bytes: int | None = None
+    denormal_share: float | None = None
+    sustained: Sustained | None = None
 
     def __post_init__(self) -> None:
         _require_finite("launch", (self.build_s, self.cold_s, self.warmup.seconds, self.output_std))
@@ -260,7 +304,11 @@ class Launch(_Value, frozen=True):
 
 
 class Host(_Value, frozen=True):
-    """The machine and the software that a run was made with."""
+    """The machine and the software that a run was made with.
+
+    `load_1m` and `cpu_pressure` (share of the last ten seconds in which some task waited for a CPU) are those
+    when the first worker was ready.
+    """
 
     system: str
     cpu_model: str
@@ -273,6 +321,14 @@ class Host(_Value, frozen=True):
     torchvision: str
     allocator: str
     openmp_wait_policy: str | None = None
+    openmp: str | None = None
+    onednn: bool | None = None
+    governor: str | None = None
+    turbo: bool | None = None
+    smt: bool | None = None
+    cgroup_cpus: float | None = None
+    load_1m: float | None = None
+    cpu_pressure: float | None = None
     cuda: str | None = None
     cudnn: str | None = None
     gpu_name: str | None = None
@@ -293,7 +349,11 @@ class Host(_Value, frozen=True):
 
 
 class Plan(_Value, frozen=True):
-    """How much measuring is enough: launches × rounds × samples, and when to stop early."""
+    """How much measuring is enough: launches × rounds × samples, and when to stop early.
+
+    `heavy_s`: a model gets fewer rounds, down to the least, where its visits of a launch would take longer
+    than this. `sustained_s`: how long passes run back to back for throughput and energy, 0 for not at all.
+    """
 
     preset: str
     launches: int
@@ -302,6 +362,8 @@ class Plan(_Value, frozen=True):
     target_ci: float
     max_time_s: float | None = None
     timeout_s: float = 600.0
+    heavy_s: float | None = None
+    sustained_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.launches < 1 or not 1 <= self.min_rounds <= self.max_rounds:
