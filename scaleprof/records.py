@@ -206,6 +206,19 @@ class Cost(_Value, frozen=True):
         """The most memory that the model is expected to hold: weights, optimizer, activations, gradients."""
         return self.weight_bytes + self.optimizer_bytes + max(self.peak_activation_bytes, self.gradient_bytes)
 
+    def with_half_the_bytes(self) -> Cost:
+        """The cost of the same network in a dtype of two bytes instead of four.
+
+        Of whole-number tensors, which keep their size, networks hold next to nothing.
+        """
+        names = (
+            *("weight_bytes", "peak_activation_bytes", "read_bytes", "written_bytes"),
+            *("gradient_bytes", "optimizer_bytes"),
+        )
+        sizes: dict[str, int | None] = {name: getattr(self, name) for name in names}
+        halved = {name: None if size is None else size // 2 for name, size in sizes.items()}
+        return msgspec.structs.replace(self, **halved)
+
     @property
     def macs_per_byte(self) -> float | None:
         """Arithmetic intensity: MACs a byte read or written."""
@@ -220,8 +233,8 @@ class Visit(_Value, frozen=True):
 
     All in seconds, in the order in which they were taken. `gpu_samples_s` are the device-side times of
     the same kind of call (CUDA only; None where a sample could not be verified). Over the samples alone:
-    `minor_faults` and `involuntary_switches` of the process, its CPU time `cpu_s`, and `throttled_s`, the time
-    for which its cgroup was held back by its quota (None where the system does not say).
+    `minor_faults` and `involuntary_switches` of the process, its CPU time `cpu_s`, and `throttled_s`, for how
+    long its cgroup was held back by its quota (None where the system does not say).
     """
 
     round: int
@@ -277,9 +290,10 @@ class Launch(_Value, frozen=True):
     """One model's part of one fresh worker process.
 
     Models that do not fit in memory together are launched in groups, each `group` in a worker of its own; an
-    anchor model is in all of them. `baseline_memory_bytes` is what the process held before the model was
-    built, `peak_memory_bytes` the most that it held beyond that. `denormal_share` is the share of numbers
-    between the modules that are denormal: these are slow to compute with.
+    anchor model is in all of them. `worker` names the process: only what one process measured stands in the
+    same rounds. `baseline_memory_bytes` is what the process held before the model was built,
+    `peak_memory_bytes` the most that it held beyond that in any pass, `peak_memory_low_bytes` in the pass that
+    held the least. `denormal_share` is that of the numbers between the modules: denormals are slow.
     """
 
     launch: int
@@ -292,6 +306,8 @@ class Launch(_Value, frozen=True):
     output_std: float
     visits: tuple[Visit, ...]
     group: int = 0
+    worker: str = ""
+    peak_memory_low_bytes: int | None = None
     baseline_memory_bytes: int | None = None
     input_bytes: int | None = None
     denormal_share: float | None = None
@@ -301,6 +317,11 @@ class Launch(_Value, frozen=True):
         _require_finite("launch", (self.build_s, self.cold_s, self.warmup.seconds, self.output_std))
         if self.peak_memory_bytes is None and not self.peak_memory_missing:
             raise ValueError("a missing peak_memory_bytes needs its reason")
+
+    @property
+    def process(self) -> str:
+        """What tells one worker process from another in a run."""
+        return self.worker or f"{self.launch}/{self.group}"
 
 
 class Host(_Value, frozen=True):

@@ -18,6 +18,7 @@ from scaleprof.records import (
     RunHeader,
     RunLog,
     Status,
+    Sustained,
     Visit,
     Warmup,
     Workload,
@@ -154,9 +155,9 @@ def family_log(phis: range = range(1, 4), *, strategies: tuple[str, ...] = ("com
     return make_log(*records)
 
 
-def make_job(number: int = 0, spec: ModelSpec | None = None) -> Job:
+def make_job(number: int = 0, spec: ModelSpec | None = None, workload: Workload = CPU) -> Job:
     spec = spec or make_spec("compound", number + 1, channels=8 * (number + 1))
-    return Job(number, spec, CPU, spec.model)
+    return Job(number, spec, workload, spec.model)
 
 
 class SimulatedBench:
@@ -171,7 +172,9 @@ class SimulatedBench:
     ) -> None:
         self.now_s = 0.0
         self.visited: list[int] = []
-        self.opened = 0
+        self.inspected: list[int] = []
+        self.sustained: list[int] = []
+        self.threads: list[int] = []
         self._latency_s = latency_s
         self._on_build = on_build
         self._on_visit = on_visit
@@ -179,21 +182,37 @@ class SimulatedBench:
     def clock(self) -> float:
         return self.now_s
 
+    @property
+    def opened(self) -> int:
+        return len(self.threads)
+
+    @property
+    def worker(self) -> str:
+        return f"worker {self.opened}"
+
     @contextmanager
-    def open(self) -> Iterator[SimulatedBench]:
-        self.opened += 1
+    def open(self, threads: int) -> Iterator[SimulatedBench]:
+        self.threads.append(threads)
         yield self
 
-    def build(self, job: Job) -> Built:
+    def build(self, job: Job, *, inspect: bool) -> Built:
         self.now_s += 1.0
         self._on_build(job)
-        return Built(1.0, 0.5, Warmup(6, 0.1, stationary=True), 1000, None, 0.1)
+        if inspect:
+            self.inspected.append(job.number)
+        peak, missing = (1000, None) if inspect else (None, "taken before")
+        return Built(1.0, 0.5, Warmup(6, 0.1, stationary=True), peak, missing, 0.1)
 
     def visit(self, job: Job) -> Visited:
         self.visited.append(job.number)
         self.now_s += self._latency_s[job.number]
         self._on_visit(job)
         return Visited((self._latency_s[job.number],), (0.001,), (0.0005,), None)
+
+    def sustain(self, job: Job, at_least_s: float) -> Sustained:
+        self.sustained.append(job.number)
+        self.now_s += at_least_s
+        return Sustained(1, (at_least_s,), energy_missing="simulated")
 
 
 def make_plan_of(**fields: object) -> Plan:

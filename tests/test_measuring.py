@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -9,12 +10,20 @@ import pytest
 from builders import SimulatedBench, make_job, make_plan_of
 
 from scaleprof.measuring.messages import Job
-from scaleprof.measuring.presets import PRESETS, launch_s
-from scaleprof.measuring.rounds import BenchLostError, JobFailedError, LaunchLog, Step, run_launch
+from scaleprof.measuring.presets import PRESETS, launch_s, rounds_of
+from scaleprof.measuring.rounds import (
+    Attendance,
+    BenchLostError,
+    JobFailedError,
+    LaunchLog,
+    Step,
+    run_launch,
+)
 from scaleprof.measuring.schedule import Progress, Schedule
-from scaleprof.measuring.timing import Call, CpuTimer, sample_s
+from scaleprof.measuring.sustained import sustain
+from scaleprof.measuring.timing import MOST_SAMPLES, Call, CpuTimer, sample_s
 from scaleprof.measuring.warmup import warm_up
-from scaleprof.records import Plan
+from scaleprof.records import Plan, Sustained, Visit, Workload
 from scaleprof.stats.intervals import median_interval
 
 
@@ -71,6 +80,34 @@ def test_a_visit_takes_samples_until_it_is_long_enough_and_one_at_least() -> Non
     clock = FakeClock()
     assert sample_s(CpuTimer(clock), clock.call_of(0.02, 0.02, 0.02, 0.02), 0.05) == [0.02, 0.02, 0.02]
     assert sample_s(CpuTimer(clock), clock.call_of(0.2), 0.05) == [0.2]
+    assert len(sample_s(CpuTimer(clock), lambda: None, 0.05)) == MOST_SAMPLES
+
+
+def test_passes_run_back_to_back_in_chunks_until_it_has_been_long_enough() -> None:
+    clock = FakeClock()
+    ran = sustain(clock.call_of(*[0.1] * 100), 0.1, 2.0, clock_ns=clock)
+    assert ran.passes_per_chunk == 2
+    assert ran.chunks_s == (0.2,) * 10
+    assert (ran.energy_j, ran.energy_missing) == (None, "not asked for")
+
+
+def test_energy_is_what_the_counter_grew_by_while_passes_ran() -> None:
+    clock, joules = FakeClock(), iter([100.0, 142.0])
+
+    class Counter:
+        def joules(self) -> float:
+            return next(joules)
+
+    ran = sustain(clock.call_of(*[1.0] * 9), 1.0, 3.0, clock_ns=clock, energy=Counter(), idle_power_w=5.0)
+    assert (ran.energy_j, ran.idle_power_w, ran.energy_missing) == (42.0, 5.0, None)
+
+
+def test_a_device_is_waited_for_once_a_chunk() -> None:
+    clock, waits = FakeClock(), []
+    ran = sustain(
+        clock.call_of(*[0.1] * 100), 0.1, 2.0, clock_ns=clock, synchronise=lambda: waits.append(clock.now_ns)
+    )
+    assert len(waits) == len(ran.chunks_s) + 1
 
 
 def test_warming_up_ends_when_two_windows_agree() -> None:
@@ -130,6 +167,64 @@ def test_steady_models_stop_at_the_least_rounds_and_restless_ones_at_the_most() 
     assert len(restless.visited) == 9
 
 
+def test_settled_models_come_back_in_every_fourth_round_only() -> None:
+    latency_s = {0: 0.01, 1: 0.01}
+
+    def drift(job: Job) -> None:
+        if job.number == 1:
+            latency_s[1] *= 1.5
+
+    bench = SimulatedBench(latency_s, on_visit=drift)
+    log, _ = run_rounds(bench, [make_job(0), make_job(1)], make_plan_of(min_rounds=6, max_rounds=15))
+    rounds = {number: [visit.round for visit in visits(log, number)] for number in (0, 1)}
+    assert rounds == {0: [*range(6), 8, 12], 1: [*range(15)]}
+
+
+def test_heavy_models_are_visited_in_fewer_rounds_and_never_in_fewer_than_the_least() -> None:
+    latency_s = {0: 0.01, 1: 0.3, 2: 5.0}
+
+    def drift(job: Job) -> None:
+        latency_s[job.number] *= 1.0 + 0.1 * (len(bench.visited) % 3)
+
+    bench = SimulatedBench(latency_s, on_visit=drift)
+    plan = make_plan_of(min_rounds=6, max_rounds=15, heavy_s=4.0)
+    log, _ = run_rounds(bench, [make_job(number) for number in range(3)], plan)
+    light, heavy, huge = (len(visits(log, number)) for number in range(3))
+    assert light == 15
+    assert 6 < heavy < 15
+    assert huge == 6
+
+
+def test_intervals_are_looked_at_after_rounds_that_grow_by_a_third() -> None:
+    looks: list[int] = []
+
+    class Log(LaunchLog):
+        def half_width(self, job: Job) -> float:
+            looks.append(rounds)
+            return math.inf
+
+    attendance = Attendance([make_job()], make_plan_of(min_rounds=6, max_rounds=40))
+    for rounds in range(1, 41):
+        attendance.look(rounds, Log(0))
+    assert looks == [6, 8, 11, 15, 20, 27, 36]
+
+
+def test_each_model_runs_back_to_back_after_the_rounds_and_keeps_what_it_did() -> None:
+    bench = SimulatedBench(dict.fromkeys(range(4), 0.01))
+    log, steps = run_rounds(bench, [make_job(n) for n in range(4)], make_plan_of(sustained_s=2.0))
+    assert sorted(bench.sustained) == [0, 1, 2, 3]
+    assert [step.doing for step in steps] == ["build"] * 4 + ["visit"] * 24 + ["sustain"] * 4
+    launch = log.result(make_job(0), complete=True)
+    assert launch is not None
+    assert launch.sustained == Sustained(1, (2.0,), energy_missing="simulated")
+    assert launch.worker == bench.worker
+
+
+def visits(log: LaunchLog, number: int) -> tuple[Visit, ...]:
+    launch = log.result(make_job(number), complete=True)
+    return launch.visits if launch else ()
+
+
 def test_a_model_that_fails_is_left_out_and_the_others_go_on() -> None:
     def fail(job: Job) -> None:
         if job.number == 1:
@@ -155,6 +250,44 @@ def test_groups_that_do_not_fit_together_have_workers_of_their_own() -> None:
     schedule(bench, kept, make_plan_of(launches=2)).run([[make_job(0)], [make_job(1)]])
     assert bench.opened == 4
     assert kept.launches(0) == kept.launches(1) == [0, 1]
+
+
+def test_an_anchor_is_in_every_group_and_has_a_launch_in_each() -> None:
+    bench, kept = SimulatedBench(dict.fromkeys(range(5), 0.01)), Kept()
+    anchor, *others = (make_job(number) for number in range(5))
+    schedule(bench, kept, make_plan_of(launches=2)).run([[anchor, *others[:2]], [anchor, *others[2:]]])
+    assert kept.launches(0) == [0, 0, 1, 1]
+    assert [kept.launches(number) for number in range(1, 5)] == [[0, 1]] * 4
+    launches = [kept.progress[number].launches for number in range(5)]
+    assert [launch.group for launch in launches[0]] == [0, 1, 0, 1]
+    # What one worker measured stands in the same rounds; the anchor shares a worker with every other model.
+    for number in range(1, 5):
+        assert {launch.process for launch in launches[number]} < {launch.process for launch in launches[0]}
+    assert {launch.process for launch in launches[1]}.isdisjoint(launch.process for launch in launches[3])
+
+
+def test_a_resumed_group_is_measured_with_its_anchor_and_a_finished_one_not_at_all() -> None:
+    bench, kept = SimulatedBench(dict.fromkeys(range(3), 0.01)), Kept()
+    anchor, first, second = (make_job(number) for number in range(3))
+    schedule(bench, kept, make_plan_of(launches=1)).run([[anchor, first]])
+    done = {number: kept.progress[number].launches for number in (0, 1)}
+    again, later = SimulatedBench(dict.fromkeys(range(3), 0.01)), Kept()
+    schedule(again, later, make_plan_of(launches=1)).run([[anchor, first], [anchor, second]], done)
+    assert set(again.visited) == {0, 2}
+    assert later.launches(0) == [0, 0]
+
+
+def test_peak_memory_is_taken_in_a_models_first_launch_only() -> None:
+    bench, kept = SimulatedBench({0: 0.01, 1: 0.02}), Kept()
+    schedule(bench, kept, make_plan_of(launches=3)).run([[make_job(0), make_job(1)]])
+    assert bench.inspected == [0, 1]
+
+
+def test_a_worker_has_as_many_threads_as_its_group_asks_for() -> None:
+    bench, kept = SimulatedBench({0: 0.01, 1: 0.02}), Kept()
+    jobs = [make_job(n, workload=Workload("cpu", threads=threads)) for n, threads in enumerate((1, 2))]
+    schedule(bench, kept, make_plan_of(launches=2)).run([[jobs[0]], [jobs[1]]])
+    assert bench.threads == [1, 2, 1, 2]
 
 
 def test_a_lost_worker_costs_only_the_model_in_hand() -> None:
@@ -226,11 +359,21 @@ def test_presets_can_always_give_an_interval() -> None:
 
 
 def test_a_forecast_grows_with_models_rounds_and_their_times() -> None:
-    assert launch_s([], 6, "cpu") == 0
-    base = launch_s([0.01] * 5, 6, "cpu")
-    assert base < launch_s([0.01] * 6, 6, "cpu")
-    assert base < launch_s([0.01] * 5, 7, "cpu")
-    assert base < launch_s([0.5] * 5, 6, "cpu")
+    plan = make_plan_of()
+    assert launch_s([], 6, plan, "cpu") == 0
+    base = launch_s([0.01] * 5, 6, plan, "cpu")
+    assert base < launch_s([0.01] * 6, 6, plan, "cpu")
+    assert base < launch_s([0.01] * 5, 7, plan, "cpu")
+    assert base < launch_s([0.5] * 5, 6, plan, "cpu")
+    assert base < launch_s([0.01] * 5, 6, plan, "cpu", inspect=True)
+    assert base < launch_s([0.01] * 5, 6, make_plan_of(sustained_s=2.0), "cpu")
+
+
+def test_a_forecast_gives_heavy_models_fewer_rounds_and_never_below_the_least() -> None:
+    plan = make_plan_of(min_rounds=6, max_rounds=15, heavy_s=2.0)
+    assert rounds_of(0.01, 15, plan, "cpu") == 15
+    assert rounds_of(0.23, 15, plan, "cpu") == 8
+    assert rounds_of(3.0, 15, plan, "cpu") == 6
 
 
 def test_an_interruption_after_a_failure_keeps_the_failure() -> None:

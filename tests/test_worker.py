@@ -143,8 +143,8 @@ def test_a_worker_lost_in_mid_sweep_costs_only_its_own_model(deed: signal.Signal
     harmed: list[int] = []
 
     @contextmanager
-    def open_noted() -> Iterator[LocalBench]:
-        with open_worker(device="cpu", threads=1, seed=0, timeout_s=12) as bench:
+    def open_noted(threads: int) -> Iterator[LocalBench]:
+        with open_worker(device="cpu", threads=threads, seed=0, timeout_s=20) as bench:
             workers.append(bench)
             yield bench
 

@@ -7,7 +7,7 @@ import os
 import msgspec
 
 import scaleprof
-from scaleprof.engines.local import ALLOCATOR_NAME, OPENMP_WAITING
+from scaleprof.engines.local import ALLOCATORS, OPENMP_WAITING
 from scaleprof.measuring import host
 from scaleprof.measuring.references import PROTOCOL_VERSION
 
@@ -25,6 +25,6 @@ def describe_environment(device: str) -> dict[str, object]:
         "scaleprof": scaleprof.__version__,
         "protocol": PROTOCOL_VERSION,
         "device": resolved,
-        **msgspec.structs.asdict(host.describe_host(resolved, ALLOCATOR_NAME)),
+        **msgspec.structs.asdict(host.describe_host(resolved, ALLOCATORS["pinned"][0])),
         "available_bytes": host.available_memory_bytes(),
     }

@@ -82,21 +82,22 @@ class Ledger:
         }
 
     @contextmanager
-    def open_bench(self) -> Iterator[LocalBench]:
+    def open_bench(self, threads: int) -> Iterator[LocalBench]:
         """A fresh worker; the first one's host begins the run, or is checked against it."""
         planned = self.planned
         with open_worker(
             device=planned.device,
-            threads=planned.threads,
+            threads=threads,
             seed=planned.seed,
             timeout_s=planned.plan.timeout_s,
+            allocator=planned.allocator,
         ) as bench:
             self._begin(bench.host)
             yield bench
 
     def observe(self, step: Step) -> None:
         """Pass a step on with the share of the work that is behind."""
-        self._done_s += self.planned.step_s(step.job, building=step.round is None)
+        self._done_s += self.planned.step_s(step.job, step.doing, step.launch)
         self.watcher.stepped(step, min(1.0, self._done_s / self._work_s))
 
     def keep(self, progress: Sequence[Progress]) -> None:
@@ -221,7 +222,7 @@ class Ledger:
 
 def launches_held(planned: SweepPlan, records: Iterable[Record]) -> dict[int, int]:
     """How many launches of each job these records already hold, by job number."""
-    held = {record.key: len(complete_launches(record)) for record in records}
+    held = {record.key: len({one.launch for one in complete_launches(record)}) for record in records}
     return {job.number: held[_key(job)] for job in planned.jobs if _key(job) in held}
 
 
@@ -245,7 +246,8 @@ def _size(record: Record) -> str:
 
 
 def _check_plan(path: Path | None, then: Plan, now: Plan) -> None:
-    for name in ("preset", "launches", "min_rounds", "max_rounds", "target_ci"):
+    names = ("preset", "launches", "min_rounds", "max_rounds", "target_ci", "heavy_s", "sustained_s")
+    for name in names:
         before, after = getattr(then, name), getattr(now, name)
         if before != after:
             raise HostMismatchError(

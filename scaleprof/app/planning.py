@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import TypeVar
 
 import msgspec
 
 from scaleprof.app.choosing import Choice
 from scaleprof.app.counting import Counted, OnDone, count_choice, make_record
+from scaleprof.engines.local import AllocatorPolicy
 from scaleprof.errors import UsageError
 from scaleprof.measuring import estimate, host
 from scaleprof.measuring.messages import Job
-from scaleprof.measuring.presets import build_s, launch_s, make_plan, visit_s
+from scaleprof.measuring.presets import (
+    build_s,
+    inspect_s,
+    launch_s,
+    make_plan,
+    rounds_of,
+    sustain_s,
+    visit_s,
+)
+from scaleprof.measuring.rounds import Doing
 from scaleprof.measuring.weights import CALIBRATION_BATCH
-from scaleprof.records import Plan, Record, Workload
+from scaleprof.records import DType, MemoryFormat, Plan, Record, Workload
 from scaleprof.units import format_bytes
+
+_Value = TypeVar("_Value", bound=int | str)
 
 # Seen: resident peaks are up to twice the counted activations, by the workspaces of convolutions.
 _ACTIVATION_SLACK = 2.0
@@ -35,7 +49,11 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 class SweepPlan(msgspec.Struct, frozen=True):
-    """Everything that is decided before anything runs; `unfit` jobs are not run, with the reason."""
+    """Everything that is decided before anything runs; `unfit` jobs are not run, with the reason.
+
+    The jobs of a group are in memory together, in a worker with as many threads as they ask for. Where the
+    models of one number of threads need several groups, their smallest one is the anchor: it is in each.
+    """
 
     jobs: tuple[Job, ...]
     counted: dict[int, Counted]
@@ -44,8 +62,8 @@ class SweepPlan(msgspec.Struct, frozen=True):
     groups: tuple[tuple[int, ...], ...]
     plan: Plan
     device: str
-    threads: int
     seed: int
+    allocator: AllocatorPolicy = "pinned"
 
     def expected_s(self, held: Mapping[int, int] | None = None) -> tuple[float, float]:
         """Least and most seconds that the sweep is expected to take, within a factor of about two.
@@ -53,27 +71,40 @@ class SweepPlan(msgspec.Struct, frozen=True):
         `held` gives the launches, by job, that a resumed run already holds.
         """
         bounds = (self.plan.min_rounds, self.plan.max_rounds)
-        least, most = (sum(launch_s(p, n, self.device) for p in self._passes_s(held or {})) for n in bounds)
+        least, most = (
+            sum(
+                launch_s(passes_s, rounds, self.plan, self.device, inspect=launch == 0)
+                for launch, passes_s in self._passes_s(held or {})
+            )
+            for rounds in bounds
+        )
         limit_s = self.plan.max_time_s or most
         return min(least, limit_s), min(most, limit_s)
 
     def work_s(self, held: Mapping[int, int]) -> float:
-        """Seconds of building and visiting if no launch stops early; the measure of progress."""
+        """Seconds of building, visiting and running if no launch stops early; the measure of progress."""
         return sum(
-            build_s(pass_s) + self.plan.max_rounds * visit_s(pass_s, self.device)
-            for passes_s in self._passes_s(held)
+            build_s(pass_s)
+            + (inspect_s(pass_s, self.device) if launch == 0 else 0.0)
+            + rounds_of(pass_s, self.plan.max_rounds, self.plan, self.device) * visit_s(pass_s, self.device)
+            + sustain_s(pass_s, self.plan)
+            for launch, passes_s in self._passes_s(held)
             for pass_s in passes_s
         )
 
-    def step_s(self, job: Job, *, building: bool) -> float:
-        """Seconds of that work that building, or visiting, one model is."""
+    def step_s(self, job: Job, doing: Doing, launch: int) -> float:
+        """Seconds of that work that one step with one model is."""
         pass_s = self.forecasts[job.number].pass_s
-        return build_s(pass_s) if building else visit_s(pass_s, self.device)
+        if doing == "visit":
+            return visit_s(pass_s, self.device)
+        if doing == "sustain":
+            return sustain_s(pass_s, self.plan)
+        return build_s(pass_s) + (inspect_s(pass_s, self.device) if launch == 0 else 0.0)
 
-    def _passes_s(self, held: Mapping[int, int]) -> list[list[float]]:
-        """Pass times of the models of each launch and group that are not held yet."""
+    def _passes_s(self, held: Mapping[int, int]) -> list[tuple[int, list[float]]]:
+        """Launch, and the pass times of its models that are not held yet, for each launch and group."""
         return [
-            [self.forecasts[number].pass_s for number in group if held.get(number, 0) <= launch]
+            (launch, [self.forecasts[number].pass_s for number in group if held.get(number, 0) <= launch])
             for launch in range(self.plan.launches)
             for group in self.groups
         ]
@@ -84,7 +115,10 @@ def plan_sweep(
     *,
     device: str = "auto",
     batch_size: int | Sequence[int] = 1,
-    threads: int | None = None,
+    threads: int | Sequence[int] | None = None,
+    dtype: DType | Sequence[DType] = "fp32",
+    memory_format: MemoryFormat | Sequence[MemoryFormat] = "contiguous",
+    allocator: AllocatorPolicy = "pinned",
     plan: Plan | None = None,
     seed: int = 0,
     on_done: OnDone = lambda _done, _total: None,
@@ -97,7 +131,9 @@ def plan_sweep(
         UsageError: a scale, device, batch size or number of threads that cannot be.
     """
     resolved = host.resolve_device(device)
-    workloads = _workloads(resolved, batch_size, threads)
+    workloads = list_workloads(
+        resolved, batch_size=batch_size, threads=threads, dtype=dtype, memory_format=memory_format
+    )
     counted = count_choice(choice, on_done)
     jobs = tuple(
         Job(
@@ -109,9 +145,12 @@ def plan_sweep(
         )
         for number, (workload, one) in enumerate((w, c) for w in workloads for c in counted)
     )
-    costs = dict(enumerate(counted * len(workloads)))
-    rate = estimate.macs_per_s(resolved, workloads[0].threads)
-    forecasts = {job.number: _forecast(job, costs[job.number], rate) for job in jobs}
+    costs = {
+        job.number: _counted_as(one, job.workload.dtype)
+        for job, one in zip(jobs, counted * len(workloads), strict=True)
+    }
+    rates = {count: estimate.macs_per_s(resolved, count) for count in {w.threads for w in workloads}}
+    forecasts = {job.number: _forecast(job, costs[job.number], rates[job.workload.threads]) for job in jobs}
     available = host.device_memory_bytes(resolved)
     unfit = {
         job.number: record
@@ -123,22 +162,52 @@ def plan_sweep(
         counted=costs,
         forecasts=forecasts,
         unfit=unfit,
-        groups=_pack([job.number for job in jobs if job.number not in unfit], forecasts, available),
-        plan=plan or make_plan("default"),
+        groups=_group([job for job in jobs if job.number not in unfit], forecasts, available),
+        plan=plan or make_plan(),
         device=resolved,
-        threads=workloads[0].threads,
         seed=seed,
+        allocator=allocator,
     )
 
 
-def _workloads(device: str, batch_size: int | Sequence[int], threads: int | None) -> list[Workload]:
-    sizes = [batch_size] if isinstance(batch_size, int) else list(dict.fromkeys(batch_size))
+def list_workloads(
+    device: str,
+    *,
+    batch_size: int | Sequence[int] = 1,
+    threads: int | Sequence[int] | None = None,
+    dtype: DType | Sequence[DType] = "fp32",
+    memory_format: MemoryFormat | Sequence[MemoryFormat] = "contiguous",
+) -> list[Workload]:
+    """Every combination of these, in order; without `threads`, the CPUs that this process may use.
+
+    Raises:
+        UsageError: a batch or a number of threads that cannot be.
+    """
+    sizes = _distinct(batch_size)
     if not sizes or min(sizes) < 1:
         raise UsageError(f"--batch-size {','.join(map(str, sizes))}: every batch has at least 1 image")
     usable = host.usable_cpus()
-    if threads is not None and not 1 <= threads <= usable:
-        raise UsageError(f"--threads {threads}: this process may use 1 to {usable} CPUs")
-    return [Workload(device, size, threads or usable) for size in sizes]
+    counts = [usable] if threads is None else _distinct(threads)
+    if not counts or not 1 <= min(counts) <= max(counts) <= usable:
+        raise UsageError(f"--threads {','.join(map(str, counts))}: this process may use 1 to {usable} CPUs")
+    combinations = product(counts, _distinct(dtype), _distinct(memory_format), sizes)
+    return [
+        Workload(device, batch_size=size, threads=count, dtype=kind, memory_format=layout)
+        for count, kind, layout, size in combinations
+    ]
+
+
+def _distinct(values: _Value | Sequence[_Value]) -> list[_Value]:
+    """One value or several, each once."""
+    one = isinstance(values, (int, str)) or not isinstance(values, Sequence)
+    return [values] if one else list(dict.fromkeys(values))  # type: ignore[arg-type, list-item]
+
+
+def _counted_as(counted: Counted, dtype: DType) -> Counted:
+    """The cost in the bytes of a dtype: networks are counted in fp32."""
+    if counted.cost is None or dtype == "fp32":
+        return counted
+    return msgspec.structs.replace(counted, cost=counted.cost.with_half_the_bytes())
 
 
 def _forecast(job: Job, counted: Counted, rate_macs_per_s: float) -> Forecast:
@@ -167,18 +236,40 @@ def _unfit(job: Job, counted: Counted, forecast: Forecast, available_bytes: int)
     return msgspec.structs.replace(record, status="skipped", reason=reason)
 
 
-def _pack(
-    numbers: Sequence[int], forecasts: dict[int, Forecast], available_bytes: int
+def _group(
+    jobs: Sequence[Job], forecasts: Mapping[int, Forecast], available_bytes: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Jobs in order, in as few groups as hold their weights and the largest activations together."""
-    groups: list[list[int]] = []
-    weights = largest = 0
-    for number in numbers:
-        forecast = forecasts[number]
-        weights += forecast.weight_bytes
-        largest = max(largest, forecast.activation_bytes)
-        if not groups or weights + largest > _MEMORY_SHARE * available_bytes:
-            groups.append([])
-            weights, largest = forecast.weight_bytes, forecast.activation_bytes
+    """Jobs that are measured together: of one number of threads, and as many as fit in memory."""
+    groups: list[tuple[int, ...]] = []
+    for threads in dict.fromkeys(job.workload.threads for job in jobs):
+        numbers = [job.number for job in jobs if job.workload.threads == threads]
+        groups.extend(_pack(numbers, forecasts, available_bytes))
+    return tuple(groups)
+
+
+def _pack(
+    numbers: Sequence[int], forecasts: Mapping[int, Forecast], available_bytes: int
+) -> list[tuple[int, ...]]:
+    """Jobs in order, in as few groups as hold all weights and the largest activations together.
+
+    If there are several, the job that needs the least memory is in each of them, first: it joins the ratios of
+    one group to those of another.
+    """
+    limit_bytes = _MEMORY_SHARE * available_bytes
+    together = [*numbers]
+    if _held_bytes(together, forecasts) <= limit_bytes:
+        return [tuple(together)] if together else []
+    anchor = min(numbers, key=lambda number: forecasts[number].peak_bytes)
+    groups = [[anchor]]
+    for number in (number for number in numbers if number != anchor):
+        if len(groups[-1]) > 1 and _held_bytes([*groups[-1], number], forecasts) > limit_bytes:
+            groups.append([anchor])
         groups[-1].append(number)
-    return tuple(map(tuple, groups))
+    return [tuple(group) for group in groups]
+
+
+def _held_bytes(numbers: Sequence[int], forecasts: Mapping[int, Forecast]) -> int:
+    """What these jobs hold at once: all weights, and the activations of one at a time."""
+    return sum(forecasts[number].weight_bytes for number in numbers) + max(
+        (forecasts[number].activation_bytes for number in numbers), default=0
+    )

@@ -11,10 +11,11 @@ from scaleprof.app.choosing import DEFAULT_MODEL, DEFAULT_PHI, choose
 from scaleprof.app.ledger import Ledger, Watcher
 from scaleprof.app.planning import SweepPlan, plan_sweep
 from scaleprof.app.run import Run
+from scaleprof.engines.local import AllocatorPolicy
 from scaleprof.errors import MeasuringError
 from scaleprof.measuring.presets import make_plan
 from scaleprof.measuring.schedule import Schedule
-from scaleprof.records import MatchMetric, Phi
+from scaleprof.records import DType, MatchMetric, MemoryFormat, Phi
 from scaleprof.scaling.rounding import RoundingName
 from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
 from scaleprof.store import check_replaceable
@@ -61,7 +62,10 @@ def sweep(
     phi: str | Phi | Sequence[Phi | str] = DEFAULT_PHI,
     device: str = "auto",
     batch_size: int | Sequence[int] = 1,
-    threads: int | None = None,
+    threads: int | Sequence[int] | None = None,
+    dtype: DType | Sequence[DType] = "fp32",
+    memory_format: MemoryFormat | Sequence[MemoryFormat] = "contiguous",
+    allocator: AllocatorPolicy = "pinned",
     bases: Bases | None = None,
     rounding: RoundingName = "tf",
     match: MatchMetric | Literal["none"] | None = None,
@@ -80,7 +84,10 @@ def sweep(
         phi: values of φ, or a text such as `0..3`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         batch_size: one size or several.
-        threads: CPU threads; by default the CPUs that this process may use.
+        threads: CPU threads, one number or several; by default the CPUs that this process may use.
+        dtype: `fp32`, `bf16`, `fp16`, or several; weights and inputs are cast.
+        memory_format: `contiguous`, `channels_last`, or both.
+        allocator: `pinned` (the same in every process), or `default` for malloc as the environment has it.
         bases: the compound bases, Tan & Le's unless given.
         rounding: `tf` or `pycls`.
         match: the metric (`macs`, `params`, `activations`) to bring to base × 2^φ for every strategy.
@@ -98,6 +105,9 @@ def sweep(
         device=device,
         batch_size=batch_size,
         threads=threads,
+        dtype=dtype,
+        memory_format=memory_format,
+        allocator=allocator,
         plan=make_plan(preset),
         seed=seed,
     )
@@ -109,7 +119,7 @@ def sweep(
         "device": device,
         "batch_size": batch_size,
     }
-    asked |= {"threads": threads, "bases": bases, "rounding": rounding, "match": match}
-    asked |= {"preset": preset, "seed": seed}
+    asked |= {"threads": threads, "dtype": dtype, "memory_format": memory_format, "allocator": allocator}
+    asked |= {"bases": bases, "rounding": rounding, "match": match, "preset": preset, "seed": seed}
     command = (f"scaleprof.sweep({', '.join(f'{name}={value!r}' for name, value in asked.items())})",)
     return run_sweep(planned, output=path, resume=resume, overwrite=overwrite, command=command)

@@ -44,13 +44,13 @@ class ConsoleWatcher(Watcher):
         earlier = [
             record
             for record in records
-            if record.status == "ok" and len(record.launches) < self.total_launches
+            if record.status == "ok" and _launches_done(record) < self.total_launches
         ]
         if earlier:
-            done = max(len(record.launches) for record in earlier)
+            done = max(map(_launches_done, earlier))
             self._say(f"launch {done} of {self.total_launches}: {len(earlier)} models kept")
         for record in records:
-            if record.status != "ok" or len(record.launches) >= self.total_launches:
+            if record.status != "ok" or _launches_done(record) >= self.total_launches:
                 self._say(_line(record))
 
     def _say(self, message: str) -> None:
@@ -84,7 +84,9 @@ class BarWatcher(ConsoleWatcher):
         """Repaint: launch, round, model and the time left at most (launches may stop early)."""
         elapsed_s = time.monotonic() - self._began_s
         left_s = elapsed_s * (1 - share_done) / share_done
-        doing = "building" if step.round is None else f"round {step.round + 1}"
+        doing = {"build": "building", "sustain": "running back to back"}.get(
+            step.doing, f"round {(step.round or 0) + 1}"
+        )
         text = f"launch {step.launch + 1}/{self.total_launches}, {doing}, {step.job.spec.spec_id}"
         if self._task is None:
             self._task = self._progress.add_task(text, total=1.0, eta="")
@@ -103,6 +105,11 @@ class BarWatcher(ConsoleWatcher):
 
     def __exit__(self, *_error: object) -> None:
         self._progress.stop()
+
+
+def _launches_done(record: Record) -> int:
+    """Launches of the sweep that the record has a part in; an anchor model has several in one."""
+    return len({launch.launch for launch in record.launches})
 
 
 def _line(record: Record) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
@@ -19,14 +19,17 @@ from scaleprof.cli.options import (
     say,
     say_counting,
     shown,
+    split_choices,
     split_sizes,
 )
 from scaleprof.errors import ExitCode, InterruptedSweepError, UsageError
+from scaleprof.records import DType, MemoryFormat
 from scaleprof.units import format_duration, parse_duration_s, parse_fraction, plural
 
 if TYPE_CHECKING:
     from scaleprof.app.planning import SweepPlan
     from scaleprof.app.run import Run
+    from scaleprof.engines.local import AllocatorPolicy
 
 # A sweep that is expected to take longer than this asks first.
 _ASK_BEYOND_S = 15 * 60
@@ -38,8 +41,27 @@ _ASK_BEYOND_S = 15 * 60
     "-d", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help="Where to run."
 )
 @click.option("-b", "--batch-size", default="1", show_default=True, metavar="N,N…", help="Images per pass.")
+@click.option("--threads", metavar="N,N…", help="CPU threads  [default: the CPUs this process may use]")
 @click.option(
-    "--threads", type=int, metavar="N", help="CPU threads  [default: the CPUs this process may use]"
+    "--dtype",
+    default="fp32",
+    show_default=True,
+    metavar="fp32,bf16,fp16",
+    help="Of weights and inputs, cast.",
+)
+@click.option(
+    "--memory-format",
+    default="contiguous",
+    show_default=True,
+    metavar="contiguous,channels_last",
+    help="Of weights and images.",
+)
+@click.option(
+    "--allocator",
+    type=click.Choice(["pinned", "default"]),
+    default="pinned",
+    show_default=True,
+    help="malloc in one known state, or as the environment has it (CPU).",
 )
 @click.option(
     "--preset",
@@ -83,7 +105,10 @@ _ASK_BEYOND_S = 15 * 60
 def sweep(
     device: str,
     batch_size: str,
-    threads: int | None,
+    threads: str | None,
+    dtype: str,
+    memory_format: str,
+    allocator: AllocatorPolicy,
     preset: str,
     target_ci: str | None,
     max_time: str | None,
@@ -112,6 +137,9 @@ def sweep(
     )
     _check_outputs(output, report_path, resume=resume, overwrite=overwrite, no_report=no_report)
     sizes = split_sizes(batch_size, option="--batch-size")
+    counts = None if threads is None else split_sizes(threads, option="--threads")
+    dtypes = split_choices(dtype, get_args(DType), option="--dtype")
+    layouts = split_choices(memory_format, get_args(MemoryFormat), option="--memory-format")
     ci = None if target_ci is None else parse_fraction(target_ci, option="--target-ci")
     limit_s = None if max_time is None else parse_duration_s(max_time, option="--max-time")
     timeout_s = parse_duration_s(timeout, option="--timeout")
@@ -124,7 +152,10 @@ def sweep(
         choice,
         device=device,
         batch_size=sizes,
-        threads=threads,
+        threads=counts,
+        dtype=cast(list[DType], dtypes),
+        memory_format=cast(list[MemoryFormat], layouts),
+        allocator=allocator,
         plan=make_plan(preset, target_ci=ci, max_time_s=limit_s, timeout_s=timeout_s),
         seed=seed,
         on_done=say_counting,

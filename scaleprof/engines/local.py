@@ -7,6 +7,7 @@ turned into a `BenchLostError` that says which model was in hand.
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Literal, TypeVar
 
 import msgspec
 
@@ -29,15 +30,18 @@ from scaleprof.measuring.messages import (
     Job,
     Open,
     Opened,
+    Ran,
     Refused,
     Reply,
+    Sustain,
     Visit,
     Visited,
 )
 from scaleprof.measuring.rounds import BenchLostError, JobFailedError
-from scaleprof.records import Host
+from scaleprof.records import Host, Sustained
 from scaleprof.units import format_duration
 
+AllocatorPolicy = Literal["pinned", "default"]
 # glibc otherwise falls at random into one of two states per process, which changes rankings of models.
 # The mmap threshold is the largest that glibc takes; the others keep freed memory in the heap.
 PINNED_ALLOCATOR = {
@@ -45,7 +49,11 @@ PINNED_ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
-ALLOCATOR_NAME = "glibc pinned"
+# `default` leaves the allocator as the environment has it.
+ALLOCATORS: dict[AllocatorPolicy, tuple[str, dict[str, str]]] = {
+    "pinned": ("glibc pinned", PINNED_ALLOCATOR),
+    "default": ("default", {}),
+}
 # Spinning threads make a pass a hundred times slower as soon as a neighbour wants the same CPUs.
 OPENMP_WAITING = {"OMP_WAIT_POLICY": "passive"}
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -53,7 +61,7 @@ _START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 5.0
 _CHUNK_BYTES = 65536
 
-_Answer = TypeVar("_Answer", Built, Visited)
+_Answer = TypeVar("_Answer", Built, Visited, Ran)
 
 
 class LocalBench:
@@ -64,10 +72,21 @@ class LocalBench:
         threads: intra-operator threads, and CPUs to pin to.
         seed: of weights and inputs.
         timeout_s: longest time that building or visiting one model may take.
+        allocator: `pinned`, or `default` for malloc as the environment has it.
     """
 
-    def __init__(self, *, device: str, threads: int, seed: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        device: str,
+        threads: int,
+        seed: int,
+        timeout_s: float,
+        allocator: AllocatorPolicy = "pinned",
+    ) -> None:
         self._timeout_s = timeout_s
+        self.worker = secrets.token_hex(4)
+        name, variables = ALLOCATORS[allocator]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         reply_fd, worker_fd = os.pipe()
         self._reply_fd = reply_fd
@@ -78,14 +97,14 @@ class LocalBench:
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
             pass_fds=(worker_fd,),
-            env=worker_environment(os.environ, threads),
+            env=worker_environment(os.environ, threads, variables),
             start_new_session=True,
         )
         os.close(worker_fd)
         with ExitStack() as on_error:  # an interruption here must not leave the process behind
             on_error.callback(self.close)
             on_error.callback(self.kill)
-            self.host = self._open(Open(device, threads, seed, ALLOCATOR_NAME))
+            self.host = self._open(Open(device, threads, seed, name))
             on_error.pop_all()
 
     @property
@@ -93,13 +112,17 @@ class LocalBench:
         """Process id of the worker."""
         return self._process.pid
 
-    def build(self, job: Job) -> Built:
+    def build(self, job: Job, *, inspect: bool = True) -> Built:
         """Build and warm up a model in the worker."""
-        return self._ask(Build(job), job, Built)
+        return self._ask(Build(job, inspect), job, Built)
 
     def visit(self, job: Job) -> Visited:
         """Time a model in the worker."""
         return self._ask(Visit(job.number), job, Visited)
+
+    def sustain(self, job: Job, at_least_s: float) -> Sustained:
+        """Run a model back to back in the worker."""
+        return self._ask(Sustain(job.number, at_least_s), job, Ran).sustained
 
     def close(self) -> None:
         """End the worker and free what belongs to it."""
@@ -111,8 +134,9 @@ class LocalBench:
         self._stderr.close()
 
     def kill(self) -> None:
-        """End the worker at once, whatever it is doing."""
-        self._process.kill()
+        """End the worker at once, whatever it is doing, and with it what it has started."""
+        if self._process.returncode is None:  # not waited for yet, so that its number is still its own
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def _open(self, opening: Open) -> Host:
@@ -192,9 +216,11 @@ _reply_decoder = msgspec.json.Decoder(Reply)
 
 
 @contextmanager
-def open_worker(*, device: str, threads: int, seed: int, timeout_s: float) -> Iterator[LocalBench]:
+def open_worker(
+    *, device: str, threads: int, seed: int, timeout_s: float, allocator: AllocatorPolicy = "pinned"
+) -> Iterator[LocalBench]:
     """A fresh worker that is ended on the way out, at once if on an error."""
-    bench = LocalBench(device=device, threads=threads, seed=seed, timeout_s=timeout_s)
+    bench = LocalBench(device=device, threads=threads, seed=seed, timeout_s=timeout_s, allocator=allocator)
     finished = False
     try:
         yield bench
@@ -205,14 +231,16 @@ def open_worker(*, device: str, threads: int, seed: int, timeout_s: float) -> It
         bench.close()
 
 
-def worker_environment(parent: Mapping[str, str], threads: int) -> dict[str, str]:
+def worker_environment(
+    parent: Mapping[str, str], threads: int, allocator: Mapping[str, str] = PINNED_ALLOCATOR
+) -> dict[str, str]:
     """The worker's environment: the parent's, with threads, allocator and device order set explicitly."""
     package_root = str(Path(__file__).parents[2])
     search_path = [package_root, *filter(None, [parent.get("PYTHONPATH")])]
     return {
         **parent,
         **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-        **PINNED_ALLOCATOR,
+        **allocator,
         **OPENMP_WAITING,
         **DEVICE_ORDER,
         "PYTHONPATH": os.pathsep.join(search_path),

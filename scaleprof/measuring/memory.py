@@ -1,8 +1,8 @@
 """Peak memory of one model: what its passes held at most, less what was held before it was built.
 
-CPU: the kernel's own high-water mark, reset before the pass (`clear_refs`) and read after it (`VmHWM`);
-polling misses short peaks, and `ru_maxrss` may be a parent's. CUDA: the allocator's peak. Both include the
-model's weights.
+CPU: the kernel's own high-water mark, reset before the pass (`clear_refs`) and read after it (`VmHWM`), in a
+process of its own (`scaleprof.measuring.inspection`); polling misses short peaks, and `ru_maxrss` may be a
+parent's. CUDA: the allocator's peak. Both include the model's weights.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ import torch
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 _RESET_HIGH_WATER_MARK = "5"
+# Parameters of mallopt, from glibc's malloc.h.
+_M_MMAP_THRESHOLD, _M_MMAP_MAX = -3, -4
+_MAPPED_BYTES = 128 * 1024
+_MOST_MAPPINGS = 2**20
 
 
 class PeakMeter(Protocol):
@@ -38,7 +42,7 @@ class CpuPeakMeter:
 
     def __init__(self) -> None:
         give_back_freed_memory()
-        self._baseline_bytes = _status_bytes("VmRSS")
+        self.baseline_bytes = _status_bytes("VmRSS")
 
     def start(self) -> None:
         """Forget earlier peaks."""
@@ -47,7 +51,7 @@ class CpuPeakMeter:
 
     def peak_bytes(self) -> int:
         """The highest resident size since `start`, less that when the meter was made."""
-        return max(0, _status_bytes("VmHWM") - self._baseline_bytes)
+        return max(0, _status_bytes("VmHWM") - self.baseline_bytes)
 
 
 class CudaPeakMeter:
@@ -57,7 +61,7 @@ class CudaPeakMeter:
         self._device = device
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()
-        self._baseline_bytes = torch.cuda.memory_allocated(device)
+        self.baseline_bytes = torch.cuda.memory_allocated(device)
 
     def start(self) -> None:
         """Forget earlier peaks."""
@@ -67,7 +71,19 @@ class CudaPeakMeter:
     def peak_bytes(self) -> int:
         """The most bytes allocated at once since `start`, less those when the meter was made."""
         torch.cuda.synchronize(self._device)
-        return int(torch.cuda.max_memory_allocated(self._device)) - self._baseline_bytes
+        return int(torch.cuda.max_memory_allocated(self._device)) - self.baseline_bytes
+
+
+def map_each_tensor() -> None:
+    """From now on give every tensor of more than 128 KiB pages of its own, returned as soon as it is freed.
+
+    So the resident size is what is alive. On the heap a freed tensor's place may be a few bytes too small for
+    the next one and stay resident beside it, differently under every setting of malloc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc only
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+        mallopt(_M_MMAP_MAX, _MOST_MAPPINGS)
 
 
 def give_back_freed_memory() -> None:

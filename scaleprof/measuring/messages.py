@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from scaleprof.records import Host, ModelSpec, Status, Warmup, Workload
+from scaleprof.records import Host, ModelSpec, Status, Sustained, Warmup, Workload
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -34,15 +34,23 @@ class Open(msgspec.Struct, frozen=True, tag=True):
 
 
 class Build(msgspec.Struct, frozen=True, tag=True):
-    """Build, prepare, check, measure the memory of, and warm up one model."""
+    """Build, prepare, check and warm up one model; with `inspect`, take its peak memory on the CPU first."""
 
     job: Job
+    inspect: bool
 
 
 class Visit(msgspec.Struct, frozen=True, tag=True):
     """Time one model that has been built, between two timings of the references."""
 
     job: int
+
+
+class Sustain(msgspec.Struct, frozen=True, tag=True):
+    """Run one model that has been built back to back for at least so many seconds."""
+
+    job: int
+    at_least_s: float
 
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
@@ -60,6 +68,10 @@ class Built(msgspec.Struct, frozen=True, tag=True):
     peak_memory_bytes: int | None
     peak_memory_missing: str | None
     output_std: float
+    peak_memory_low_bytes: int | None = None
+    baseline_memory_bytes: int | None = None
+    input_bytes: int | None = None
+    denormal_share: float | None = None
 
 
 class Visited(msgspec.Struct, frozen=True, tag=True):
@@ -69,6 +81,16 @@ class Visited(msgspec.Struct, frozen=True, tag=True):
     reference_network_s: tuple[float, ...]
     matrix_product_s: tuple[float, ...]
     gpu_samples_s: tuple[float, ...] | None
+    minor_faults: int | None = None
+    involuntary_switches: int | None = None
+    cpu_s: float | None = None
+    throttled_s: float | None = None
+
+
+class Ran(msgspec.Struct, frozen=True, tag=True):
+    """The model has run back to back."""
+
+    sustained: Sustained
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
@@ -79,5 +101,5 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     fatal: bool
 
 
-Command = Open | Build | Visit
-Reply = Opened | Built | Visited | Refused
+Command = Open | Build | Visit | Sustain
+Reply = Opened | Built | Visited | Ran | Refused

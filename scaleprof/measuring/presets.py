@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -11,25 +12,34 @@ from scaleprof.records import Plan
 
 # Six rounds are the fewest whose median has a 95 % interval (scaleprof.stats.intervals).
 PRESETS: dict[str, Plan] = {
-    "quick": Plan("quick", launches=1, min_rounds=6, max_rounds=10, target_ci=0.05),
-    "default": Plan("default", launches=3, min_rounds=6, max_rounds=15, target_ci=0.05),
-    "rigorous": Plan("rigorous", launches=5, min_rounds=10, max_rounds=40, target_ci=0.02),
+    "quick": Plan(
+        "quick", launches=1, min_rounds=6, max_rounds=10, target_ci=0.05, heavy_s=1.5, sustained_s=2.0
+    ),
+    "default": Plan(
+        "default", launches=3, min_rounds=6, max_rounds=15, target_ci=0.05, heavy_s=2.0, sustained_s=2.0
+    ),
+    "rigorous": Plan(
+        "rigorous", launches=5, min_rounds=10, max_rounds=40, target_ci=0.02, heavy_s=8.0, sustained_s=2.0
+    ),
 }
 DEFAULT_TIMEOUT_S = 600.0
 
 MIN_VISIT_CPU_S = 0.05
 MIN_VISIT_CUDA_S = 0.02
 
-# Seen on a small x86 machine: importing torch and torchvision, and both references between visits.
-_WORKER_START_S = 4.0
+# Seen on a small x86 machine: importing torch, and both references between visits.
+_WORKER_START_S = 5.0
 _REFERENCES_S = 0.02
-# Building, calibrating, the memory passes and the warm-up cost about this many passes and seconds.
-_BUILD_PASSES = 12
-_BUILD_S = 0.8
+# Building, calibrating, the first call and the warm-up cost about this many passes and seconds; so does taking
+# the peak memory in a process of its own.
+_BUILD_PASSES = 14
+_BUILD_S = 0.4
+_INSPECT_PASSES = 8
+_INSPECT_S = 0.8
 
 
 def make_plan(
-    preset: str,
+    preset: str = "default",
     *,
     target_ci: float | None = None,
     max_time_s: float | None = None,
@@ -68,9 +78,33 @@ def build_s(pass_s: float) -> float:
     return _BUILD_S + _BUILD_PASSES * pass_s
 
 
-def launch_s(passes_s: Sequence[float], rounds: int, device: str) -> float:
+def inspect_s(pass_s: float, device: str) -> float:
+    """How long taking a model's peak memory takes, in seconds."""
+    return 0.0 if device.startswith("cuda") else _INSPECT_S + _INSPECT_PASSES * pass_s
+
+
+def sustain_s(pass_s: float, plan: Plan) -> float:
+    """How long running a model back to back takes, in seconds."""
+    return plan.sustained_s + pass_s if plan.sustained_s else 0.0
+
+
+def rounds_of(pass_s: float, rounds: int, plan: Plan, device: str) -> int:
+    """In how many of a launch's rounds a model is visited: a heavy one in fewer, never below the least."""
+    if plan.heavy_s is None:
+        return rounds
+    return min(rounds, max(plan.min_rounds, math.ceil(plan.heavy_s / visit_s(pass_s, device))))
+
+
+def launch_s(
+    passes_s: Sequence[float], rounds: int, plan: Plan, device: str, *, inspect: bool = False
+) -> float:
     """Seconds of one launch of models with these pass times; none without models."""
     if not passes_s:
         return 0.0
-    one_round = sum(visit_s(pass_s, device) for pass_s in passes_s)
-    return _WORKER_START_S + sum(map(build_s, passes_s)) + rounds * one_round
+    return _WORKER_START_S + sum(
+        build_s(pass_s)
+        + (inspect_s(pass_s, device) if inspect else 0.0)
+        + rounds_of(pass_s, rounds, plan, device) * visit_s(pass_s, device)
+        + sustain_s(pass_s, plan)
+        for pass_s in passes_s
+    )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 PASSES_PER_TIMING = 3
 
 _INPUT_PX = 64

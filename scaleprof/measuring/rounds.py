@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from scaleprof.measuring.messages import Built, Job, Visited
-from scaleprof.records import Launch, Plan, Status, Visit
+from scaleprof.records import Launch, Plan, Status, Sustained, Visit
 from scaleprof.stats.intervals import relative_half_width
+
+# Models that met their target are still visited in every so-manieth round.
+SETTLED_EVERY = 4
+LOOK_GROWTH = 4 / 3
 
 
 class Bench(Protocol):
     """What a launch runs on: a worker process, or a simulated one.
 
-    Both methods raise `JobFailedError` if the model fails and the bench can go on, `BenchLostError` if it
-    cannot.
+    Its methods raise `JobFailedError` if the model fails and the bench can go on, `BenchLostError` if it
+    cannot. `worker` names it among all workers.
     """
 
-    def build(self, job: Job) -> Built:
-        """Build and warm up a model."""
+    @property
+    def worker(self) -> str:
+        """What tells this worker from any other."""
+
+    def build(self, job: Job, *, inspect: bool) -> Built:
+        """Build and warm up a model; with `inspect`, take its peak memory too."""
 
     def visit(self, job: Job) -> Visited:
         """Time a model that has been built."""
+
+    def sustain(self, job: Job, at_least_s: float) -> Sustained:
+        """Run a model that has been built back to back."""
 
 
 class JobFailedError(Exception):
@@ -41,10 +53,14 @@ class BenchLostError(JobFailedError):
     """The worker died, hung or became useless while this model was in hand."""
 
 
+Doing = Literal["build", "visit", "sustain"]
+
+
 class Step(msgspec.Struct, frozen=True):
-    """One thing that has been done, for whoever shows progress: a model built, or visited in a round."""
+    """One thing that has been done, for whoever shows progress; `round` counts the visits from 0."""
 
     launch: int
+    doing: Doing
     round: int | None
     job: Job
 
@@ -55,11 +71,14 @@ Observer = Callable[[Step], None]
 class LaunchLog:
     """What one launch has gathered so far; readable at any moment, also after an interruption."""
 
-    def __init__(self, launch: int) -> None:
+    def __init__(self, launch: int, group: int = 0) -> None:
         self.launch = launch
+        self.group = group
+        self.worker = ""
         self.failed: dict[int, JobFailedError] = {}
         self._built: dict[int, Built] = {}
         self._visits: dict[int, list[Visit]] = {}
+        self._sustained: dict[int, Sustained] = {}
 
     def add_built(self, job: Job, built: Built) -> None:
         """Note that a model is ready."""
@@ -69,6 +88,14 @@ class LaunchLog:
     def add_visit(self, job: Job, round_number: int, visited: Visited) -> None:
         """Note the samples of a visit."""
         self._visits[job.number].append(Visit(round=round_number, **msgspec.structs.asdict(visited)))
+
+    def add_sustained(self, job: Job, sustained: Sustained) -> None:
+        """Note how a model ran back to back."""
+        self._sustained[job.number] = sustained
+
+    def visited_s(self, job: Job) -> float:
+        """Seconds that the model's samples have taken so far."""
+        return sum(sum(visit.samples_s) for visit in self._visits[job.number])
 
     def half_width(self, job: Job) -> float:
         """Half the width of the interval of this launch's median, as a share of it."""
@@ -82,8 +109,53 @@ class LaunchLog:
             launch=self.launch,
             complete=complete,
             visits=tuple(self._visits[job.number]),
+            group=self.group,
+            worker=self.worker,
+            sustained=self._sustained.get(job.number),
             **msgspec.structs.asdict(self._built[job.number]),
         )
+
+
+class Attendance:
+    """Which models a round visits.
+
+    Every model is visited in the least number of rounds. Then one whose interval meets the target is visited
+    in every fourth round only, so that others can still be compared with it in the same round; one that has
+    had the time of a heavy model is visited no more. Intervals are looked at after numbers of rounds that
+    grow by a third: looking after each would stop at the luckiest.
+    """
+
+    def __init__(self, jobs: Sequence[Job], plan: Plan) -> None:
+        self._plan = plan
+        self._restless = {job.number: job for job in jobs}
+        self._settled: dict[int, Job] = {}
+        self._next_look = plan.min_rounds
+
+    def leave(self, job: Job) -> None:
+        """A model failed: it is visited no more."""
+        self._restless.pop(job.number, None)
+        self._settled.pop(job.number, None)
+
+    def of_round(self, round_number: int) -> list[Job]:
+        """The models to visit in this round."""
+        extra = self._settled if round_number % SETTLED_EVERY == 0 else {}
+        return [*self._restless.values(), *extra.values()]
+
+    def look(self, rounds_done: int, log: LaunchLog) -> None:
+        """Sort the models after a round, if it is time to."""
+        if rounds_done < self._next_look:
+            return
+        self._next_look = max(rounds_done + 1, math.ceil(rounds_done * LOOK_GROWTH))
+        for job in list(self._restless.values()):
+            if log.half_width(job) <= self._plan.target_ci:
+                self._settled[job.number] = self._restless.pop(job.number)
+            elif self._plan.heavy_s is not None and log.visited_s(job) >= self._plan.heavy_s:
+                del self._restless[job.number]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody has to be visited any more."""
+        return not self._restless
 
 
 def run_launch(
@@ -95,39 +167,56 @@ def run_launch(
     rng: random.Random,
     out_of_time: Callable[[], bool],
     observe: Observer,
+    inspect: Callable[[Job], bool] = lambda _job: True,
 ) -> None:
-    """Build all jobs, then visit them round by round in random order, filling `log`.
+    """Build all jobs, visit them round by round in random order, then run each back to back, filling `log`.
 
-    Ends when every model met the plan's target after its least number of rounds, at its most, or after the
-    round in which the time ran out. A model that fails is noted in `log.failed` and left out from then on.
+    Rounds end when every model met the plan's target or has had its time, at their most, or after the round
+    in which the time ran out; then nothing is run back to back either. A model that fails is noted in
+    `log.failed` and left out from then on.
 
     Raises:
         BenchLostError: the worker is gone; the model in hand is noted in `log.failed`.
     """
-    open_jobs = {job.number: job for job in jobs}
+    log.worker = bench.worker
+    attendance = Attendance(jobs, plan)
 
-    def attempt(job: Job, round_number: int | None) -> None:
+    def attempt(job: Job, doing: Doing, work: Callable[[], None], round_number: int | None = None) -> None:
         try:
-            if round_number is None:
-                log.add_built(job, bench.build(job))
-            else:
-                log.add_visit(job, round_number, bench.visit(job))
+            work()
         except JobFailedError as failure:
             log.failed[job.number] = failure
-            del open_jobs[job.number]
+            attendance.leave(job)
             if isinstance(failure, BenchLostError):
                 raise
-        observe(Step(log.launch, round_number, job))
+        observe(Step(log.launch, doing, round_number, job))
 
     for job in jobs:
-        attempt(job, None)
-    for round_number in range(plan.max_rounds):
-        order = list(open_jobs.values())
-        rng.shuffle(order)
-        for job in order:
-            attempt(job, round_number)
-        enough = round_number + 1 >= plan.min_rounds and all(
-            log.half_width(job) <= plan.target_ci for job in open_jobs.values()
-        )
-        if enough or out_of_time():
+        attempt(job, "build", lambda job=job: log.add_built(job, bench.build(job, inspect=inspect(job))))  # type: ignore[misc]
+    for number in range(plan.max_rounds):
+        if attendance.is_over:
             break
+        for job in _shuffled(attendance.of_round(number), rng):
+            attempt(
+                job,
+                "visit",
+                lambda job=job, number=number: log.add_visit(job, number, bench.visit(job)),  # type: ignore[misc]
+                number,
+            )
+        attendance.look(number + 1, log)
+        if out_of_time():
+            return
+    if plan.sustained_s:
+        for job in _shuffled([job for job in jobs if job.number not in log.failed], rng):
+            if out_of_time():
+                return
+            attempt(
+                job,
+                "sustain",
+                lambda job=job: log.add_sustained(job, bench.sustain(job, plan.sustained_s)),  # type: ignore[misc]
+            )
+
+
+def _shuffled(jobs: list[Job], rng: random.Random) -> list[Job]:
+    rng.shuffle(jobs)
+    return jobs

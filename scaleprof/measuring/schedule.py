@@ -27,13 +27,14 @@ class Schedule:
     """Measures jobs under a plan and hands each job's progress to `keep` after every launch.
 
     Launches go over all groups before the next begins, so that a slow spell of the machine falls on one
-    launch of every model. A launch whose worker is lost is begun again with the models that are left: half
-    a launch is not one. On any other exception (an interruption) what the launch in hand has gathered is
-    kept as an incomplete launch, and the exception goes on.
+    launch of every model. A group has a worker of its own, with as many threads as its models ask for; an
+    anchor model that is in several groups gets a launch in each. A launch whose worker is lost is begun again
+    with the models that are left: half a launch is not one. On any other exception (an interruption) what the
+    launch in hand has gathered is kept as an incomplete launch, and the exception goes on.
 
     Attributes:
         plan: launches, rounds and limits.
-        open_bench: starts a fresh worker.
+        open_bench: starts a fresh worker with so many threads.
         keep: takes what is known of jobs after their launch.
         observe: told of each step; runs between samples, never beside one.
         clock: seconds, monotonic.
@@ -41,12 +42,13 @@ class Schedule:
     """
 
     plan: Plan
-    open_bench: Callable[[], AbstractContextManager[Bench]]
+    open_bench: Callable[[int], AbstractContextManager[Bench]]
     keep: Callable[[Sequence[Progress]], None]
     observe: Observer
     clock: Callable[[], float]
     seed: int
     _held: dict[int, tuple[Launch, ...]] = field(default_factory=dict, init=False)
+    _home: dict[int, int] = field(default_factory=dict, init=False)
 
     def run(
         self, groups: Sequence[Sequence[Job]], done: Mapping[int, tuple[Launch, ...]] | None = None
@@ -58,21 +60,24 @@ class Schedule:
             done: complete launches that a resumed run already holds, by job number.
         """
         self._held = {job.number: (done or {}).get(job.number, ()) for group in groups for job in group}
+        for number, group in enumerate(groups):
+            for job in group:
+                self._home.setdefault(job.number, number)
         started_s = self.clock()
         for launch in range(self.plan.launches):
             if launch and self.plan.max_time_s and self.clock() >= started_s + self.plan.max_time_s:
                 return
             share_s = (self.plan.max_time_s or 0.0) * (launch + 1) / self.plan.launches
             for number, group in enumerate(groups):
-                self._run_group(launch, f"{self.seed}/{launch}/{number}", group, started_s + share_s)
+                self._run_group(launch, number, group, started_s + share_s)
 
-    def _run_group(self, launch: int, seed: str, group: Sequence[Job], ends_s: float) -> None:
+    def _run_group(self, launch: int, number: int, group: Sequence[Job], ends_s: float) -> None:
         """One launch of one group, begun again with the rest as often as a model takes the worker down."""
-        left = [job for job in group if len(self._held.get(job.number, range(launch + 1))) <= launch]
         attempt = 0
-        while left:
-            log = LaunchLog(launch)
-            lost = self._run_once(log, left, random.Random(f"{seed}/{attempt}"), ends_s)
+        while left := self._left(launch, number, group):
+            log = LaunchLog(launch, number)
+            rng = random.Random(f"{self.seed}/{launch}/{number}/{attempt}")
+            lost = self._run_once(log, left, rng, ends_s)
             self.keep(
                 [self._give_up(job, log.failed[job.number]) for job in left if job.number in log.failed]
             )
@@ -84,11 +89,26 @@ class Schedule:
                 return
             attempt += 1
 
+    def _left(self, launch: int, number: int, group: Sequence[Job]) -> list[Job]:
+        """The group's models that lack this launch, and its anchor, if another model lacks it.
+
+        A model that failed is held no more.
+        """
+        lacking = [
+            job
+            for job in group
+            if self._home[job.number] == number
+            and job.number in self._held
+            and launch not in {held.launch for held in self._held[job.number]}
+        ]
+        guests = [job for job in group if self._home[job.number] != number and job.number in self._held]
+        return [*guests, *lacking] if lacking else []
+
     def _run_once(self, log: LaunchLog, jobs: Sequence[Job], rng: random.Random, ends_s: float) -> bool:
         """Fill `log` from one worker; True if that was lost on the way."""
         limited = self.plan.max_time_s is not None
         try:
-            with self.open_bench() as bench:
+            with self.open_bench(jobs[0].workload.threads) as bench:
                 run_launch(
                     bench,
                     jobs,
@@ -97,6 +117,7 @@ class Schedule:
                     rng=rng,
                     out_of_time=lambda: limited and self.clock() >= ends_s,
                     observe=self.observe,
+                    inspect=self._lacks_memory,
                 )
         except BenchLostError:
             return True
@@ -108,6 +129,10 @@ class Schedule:
             self.keep(self._progress(left, log, complete=False))
             raise
         return False
+
+    def _lacks_memory(self, job: Job) -> bool:
+        """Whether no launch has its peak memory: it hardly differs between processes, and takes a build."""
+        return all(launch.peak_memory_bytes is None for launch in self._held[job.number])
 
     def _give_up(self, job: Job, failure: JobFailedError) -> Progress:
         return Progress(job, self._held.pop(job.number), failure)

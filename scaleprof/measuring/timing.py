@@ -16,6 +16,8 @@ _MS_PER_S = 1e3
 _SPIN_CYCLES_PER_S = 3.5e9
 _SPIN_MARGIN = 1.5
 _SPIN_EXTRA_S = 1e-3
+# A visit's median is known long before; more would only fill the run file.
+MOST_SAMPLES = 500
 
 
 class Timer(Protocol):
@@ -26,6 +28,9 @@ class Timer(Protocol):
 
     def gpu_s(self, call: Call) -> float | None:
         """Seconds that the device spends on the call, launch gaps excluded; None if not to be had."""
+
+    def synchronise(self) -> None:
+        """Wait until all that was asked for has been done."""
 
 
 class CpuTimer:
@@ -43,6 +48,9 @@ class CpuTimer:
     def gpu_s(self, call: Call) -> float | None:  # noqa: ARG002
         """None: there is no device beside the CPU."""
         return None
+
+    def synchronise(self) -> None:
+        """Nothing is left to wait for: calls return when they are done."""
 
 
 class CudaTimer:
@@ -76,6 +84,10 @@ class CudaTimer:
             torch.cuda.synchronize(self._device)
         return first.elapsed_time(last) / _MS_PER_S if queue_was_full else None
 
+    def synchronise(self) -> None:
+        """Wait until the device is idle."""
+        torch.cuda.synchronize(self._device)
+
     def _enqueue_s(self, call: Call) -> float:
         torch.cuda.synchronize(self._device)
         began_ns = time.perf_counter_ns()
@@ -91,8 +103,10 @@ def timer_for(device: str) -> Timer:
 
 
 def sample_s(timer: Timer, call: Call, at_least_s: float) -> list[float]:
-    """Wall times of consecutive calls, as many as `at_least_s` seconds hold, one at least."""
+    """Wall times of consecutive calls, as many as `at_least_s` seconds hold; one at least, 500 at most."""
     samples: list[float] = []
-    while not samples or sum(samples) < at_least_s:
+    total_s = 0.0
+    while not samples or (total_s < at_least_s and len(samples) < MOST_SAMPLES):
         samples.append(timer.wall_s(call))
+        total_s += samples[-1]
     return samples

@@ -11,15 +11,18 @@ import os
 import signal
 import sys
 import time
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 import torch
-from torch import nn
 
-from scaleprof.errors import NETWORK_ERRORS, ModelError
+from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.measuring import host, references
-from scaleprof.measuring.memory import CpuPeakMeter, CudaPeakMeter, PeakMeter, give_back_freed_memory
+from scaleprof.measuring.counters import read_counters
+from scaleprof.measuring.cpus import quietest_cpus
+from scaleprof.measuring.energy import EnergyUnavailableError, Rapl
+from scaleprof.measuring.inspection import Inspection, Inspector
+from scaleprof.measuring.memory import CudaPeakMeter, give_back_freed_memory
 from scaleprof.measuring.messages import (
     Build,
     Built,
@@ -27,41 +30,49 @@ from scaleprof.measuring.messages import (
     Job,
     Open,
     Opened,
+    Ran,
     Refused,
     Reply,
+    Sustain,
     Visit,
     Visited,
 )
+from scaleprof.measuring.preparing import Preparer
 from scaleprof.measuring.presets import min_visit_s
+from scaleprof.measuring.sustained import sustain
 from scaleprof.measuring.timing import Call, CpuTimer, Timer, sample_s, timer_for
 from scaleprof.measuring.warmup import warm_up
-from scaleprof.measuring.weights import (
-    CALIBRATION_BATCH,
-    joined,
-    needs_settling,
-    output_std,
-    settle_batch_norms,
-)
-from scaleprof.models import find_model
-from scaleprof.models.family import Model
+from scaleprof.measuring.weights import output_std
 from scaleprof.units import format_bytes
 
 # What torch says when memory runs out on the CPU; on CUDA it has an exception of its own.
 _CPU_OOM = "can't allocate memory"
-# Passes whose peak is taken: the first may still hold one-time workspaces.
+# Passes whose peak is taken on CUDA: the first may still hold one-time workspaces.
 _MEMORY_PASSES = 2
+NOT_INSPECTED = "peak memory is taken in a model's first launch"
+
+
+class _Ready(NamedTuple):
+    """A model that can be timed, and about how long a pass takes."""
+
+    call: Call
+    pass_s: float
+
+
+class _MemoryError(Exception):
+    """The process that takes peak memory was ended: in all likelihood memory ran out."""
 
 
 class Worker:
     """The models of one launch on one device, and the references beside them."""
 
-    def __init__(self, opening: Open) -> None:
-        _use_threads(opening.threads)
+    def __init__(self, opening: Open, inspector: Inspector | None) -> None:
         self.device = opening.device
         self.timer: Timer = timer_for(self.device)
-        self._seed = opening.seed
-        self._calls: dict[int, Call] = {}
-        self._models: dict[str, Model] = {}
+        self._inspector = inspector
+        self._preparer = Preparer(self.device, opening.seed)
+        self._ready: dict[int, _Ready] = {}
+        self._energy, self._idle_power_w, self._energy_missing = _energy_counter(self.device)
         self._references = {
             "reference_network_s": references.reference_network(self.device),
             "matrix_product_s": references.matrix_product(self.device),
@@ -71,40 +82,45 @@ class Worker:
         self._last_reference_s = self._time_references()
         self.host = host.describe_host(self.device, opening.allocator)
 
-    def build(self, job: Job) -> Built:
-        """Build, prepare, check and warm up one model, and take its peak memory."""
+    def build(self, job: Job, *, inspect: bool) -> Built:
+        """Take one model's peak memory, if that is asked for; then build, prepare, check and warm it up."""
+        inspection = self._inspect(job) if inspect else Inspection(missing=NOT_INSPECTED)
         began_s = time.perf_counter()
-        meter, missing = self._peak_meter()
-        torch.manual_seed(self._seed)
-        model = self._model(job)
-        with torch.inference_mode(False):  # a builder may take gradients on its way
-            network = model.build(job.spec).eval().to(self.device)
-        _check_params(job, network)
-        inputs = self._inputs(model, job, job.workload.batch_size)
-        if needs_settling(network):
-            settle_batch_norms(network, self._calibration_inputs(model, job, inputs))
-
-        def call() -> object:
-            return network(*inputs)
-
+        meter = None if self.device == "cpu" else CudaPeakMeter(self.device)
+        prepared = self._preparer.prepare(job)
+        call = prepared.call()
         build_s = time.perf_counter() - began_s
         outputs: list[object] = []
         cold_s = self.timer.wall_s(lambda: outputs.append(call()))
         std = output_std(outputs.pop())
-        peak_bytes, missing = self._peak_bytes(meter, call, missing)
+        if meter is not None:
+            inspection = _on_cuda(meter, call)
         warmup = warm_up(self.timer, call)
-        self._calls[job.number] = call
+        self._ready[job.number] = _Ready(call, warmup.seconds / warmup.passes)
         _hide_from_collector()
         self._last_reference_s = self._time_references()  # right before the first visit, too
-        return Built(build_s, cold_s, warmup, peak_bytes, missing, std)
+        return Built(
+            build_s=build_s,
+            cold_s=cold_s,
+            warmup=warmup,
+            peak_memory_bytes=max(inspection.peaks_bytes, default=None),
+            peak_memory_missing=inspection.missing,
+            output_std=std,
+            peak_memory_low_bytes=min(inspection.peaks_bytes, default=None),
+            baseline_memory_bytes=inspection.baseline_bytes,
+            input_bytes=prepared.input_bytes,
+            denormal_share=inspection.denormal_share,
+        )
 
     def visit(self, number: int) -> Visited:
         """Time a model between two timings of the references."""
-        call = self._calls[number]
+        call = self._ready[number].call
         before = self._last_reference_s
         gc.disable()
         try:
+            began = read_counters()
             samples = sample_s(self.timer, call, min_visit_s(self.device))
+            counted = read_counters().since(began)
             gpu_sample = self.timer.gpu_s(call)
         finally:
             gc.enable()
@@ -114,50 +130,44 @@ class Worker:
             reference_network_s=_to_ns(before["reference_network_s"] + after["reference_network_s"]),
             matrix_product_s=_to_ns(before["matrix_product_s"] + after["matrix_product_s"]),
             gpu_samples_s=self._gpu_samples(gpu_sample),
+            **msgspec.structs.asdict(counted),
         )
+
+    def sustain(self, number: int, at_least_s: float) -> Ran:
+        """Run a model back to back."""
+        call, pass_s = self._ready[number]
+        gc.disable()
+        try:
+            ran = sustain(
+                call,
+                pass_s,
+                at_least_s,
+                synchronise=self.timer.synchronise,
+                energy=self._energy,
+                idle_power_w=self._idle_power_w,
+                energy_missing=self._energy_missing,
+            )
+        finally:
+            gc.enable()
+        return Ran(ran)
 
     def forget(self, number: int) -> None:
         """Free a model that failed."""
-        self._calls.pop(number, None)
+        self._ready.pop(number, None)
         give_back_freed_memory()
         if self.device != "cpu":
             torch.cuda.empty_cache()
 
-    def _model(self, job: Job) -> Model:
-        """The job's model; a person's code is loaded once a process."""
-        if job.locator not in self._models:
-            self._models[job.locator] = find_model(job.locator)
-        return self._models[job.locator]
-
-    def _inputs(self, model: Model, job: Job, batch_size: int) -> tuple[torch.Tensor, ...]:
-        return tuple(tensor.to(self.device) for tensor in model.inputs(job.spec, batch_size))
-
-    def _calibration_inputs(
-        self, model: Model, job: Job, inputs: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, ...]:
-        """The timed inputs, with more samples beside them where there is but one."""
-        missing = CALIBRATION_BATCH - job.workload.batch_size
-        return joined(inputs, self._inputs(model, job, missing)) if missing > 0 else inputs
-
-    def _peak_meter(self) -> tuple[PeakMeter | None, str | None]:
-        if self.device != "cpu":
-            return CudaPeakMeter(self.device), None
-        try:
-            meter = CpuPeakMeter()
-            meter.start()
-        except OSError as error:
-            return None, f"the kernel does not let the memory high-water mark be reset ({error.strerror})"
-        return meter, None
-
-    def _peak_bytes(
-        self, meter: PeakMeter | None, call: Call, missing: str | None
-    ) -> tuple[int | None, str | None]:
-        if meter is None:
-            return None, missing
-        meter.start()
-        for _ in range(_MEMORY_PASSES):
-            call()
-        return meter.peak_bytes(), None
+    def _inspect(self, job: Job) -> Inspection:
+        if self._inspector is None:
+            return Inspection(missing="measured in the worker itself")
+        inspection = self._inspector.inspect(job)
+        if inspection.killed_by:
+            raise _MemoryError(
+                f"the process that takes its peak memory was ended by {inspection.killed_by}; "
+                f"the system may have run out of memory"
+            )
+        return inspection
 
     def _time_references(self) -> dict[str, list[float]]:
         passes = range(references.PASSES_PER_TIMING)
@@ -169,24 +179,34 @@ class Worker:
         return () if sample is None else _to_ns([sample])
 
 
-def _check_params(job: Job, network: nn.Module) -> None:
-    """What is timed must be what was counted."""
-    params = sum(parameter.numel() for parameter in network.parameters())
-    if job.params is not None and params != job.params:
-        raise ModelError(
-            f"{params} parameters were built here and {job.params} counted before: "
-            f"the builder's code has changed, or its result depends on more than the scale"
-        )
+def _on_cuda(meter: CudaPeakMeter, call: Call) -> Inspection:
+    meter.start()
+    for _ in range(_MEMORY_PASSES):
+        call()
+    return Inspection(meter.baseline_bytes, (meter.peak_bytes(),))
 
 
-def answer(worker: Worker, command: Build | Visit) -> Reply:
+def _energy_counter(device: str) -> tuple[Rapl | None, float | None, str | None]:
+    """The energy counter, what the machine draws while idle, and the reason if there is none."""
+    if device != "cpu":
+        return None, None, "this version of scaleprof does not measure a GPU's energy"
+    try:
+        counter = Rapl()
+    except EnergyUnavailableError as error:
+        return None, None, str(error)
+    return counter, counter.idle_power_w(), None
+
+
+def answer(worker: Worker, command: Build | Visit | Sustain) -> Reply:
     """Carry out a command; a failure of the model becomes a `Refused` that says how it failed."""
     number = command.job.number if isinstance(command, Build) else command.job
     try:
         with torch.inference_mode():
-            return worker.build(command.job) if isinstance(command, Build) else worker.visit(number)
+            return _carry_out(worker, command)
     except torch.OutOfMemoryError as error:
         refused = Refused("oom", _first_line(error), fatal=False)
+    except _MemoryError as error:
+        refused = Refused("oom", str(error), fatal=False)
     except MemoryError:
         refused = Refused("oom", "Python could not allocate memory", fatal=False)
     except NETWORK_ERRORS as error:
@@ -194,6 +214,14 @@ def answer(worker: Worker, command: Build | Visit) -> Reply:
     if not refused.fatal:
         worker.forget(number)
     return refused
+
+
+def _carry_out(worker: Worker, command: Build | Visit | Sustain) -> Reply:
+    if isinstance(command, Build):
+        return worker.build(command.job, inspect=command.inspect)
+    if isinstance(command, Visit):
+        return worker.visit(command.job)
+    return worker.sustain(command.job, command.at_least_s)
 
 
 def _refused(worker: Worker, error: Exception) -> Refused:
@@ -215,8 +243,7 @@ def _first_line(error: Exception) -> str:
 
 def _use_threads(threads: int) -> None:
     """Pin the process to as many CPUs as it has threads; set before any operation runs."""
-    allowed = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, allowed[:threads])
+    os.sched_setaffinity(0, quietest_cpus(threads))
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
 
@@ -238,14 +265,19 @@ def serve(commands: BinaryIO, replies: BinaryIO) -> None:
     opening = decoder.decode(commands.readline())
     if not isinstance(opening, Open):
         raise TypeError(f"the first command opens the worker, got {opening}")
+    _use_threads(opening.threads)
+    # Before the first operation: from then on there are threads, which a fork would lose.
+    inspector = Inspector(opening.seed, replies) if opening.device == "cpu" else None
     with torch.inference_mode():
-        worker = Worker(opening)
+        worker = Worker(opening, inspector)
     _send(replies, Opened(worker.host))
     for line in commands:
         command = decoder.decode(line)
         if isinstance(command, Open):
             raise TypeError("a worker is opened once")
         _send(replies, answer(worker, command))
+    if inspector is not None:
+        inspector.close()
 
 
 def _send(replies: BinaryIO, reply: Reply) -> None:

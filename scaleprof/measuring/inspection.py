@@ -1,0 +1,145 @@
+"""What one model holds, seen in a process that holds nothing else.
+
+In a process that has run other models, a model finds their workspaces, code pages and freed heap ready, and
+its own peak depends on its place in the order. So the worker keeps a twin of itself that has loaded torch and
+run nothing: it is made before the first operation, while there is no thread to lose, and makes a child for each
+model. The child first runs the reference network and builds the model once for nothing, so that what any
+network needs, and the code that a builder loads, is not this one's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import BinaryIO, NoReturn
+
+import msgspec
+import torch
+
+from scaleprof.errors import NETWORK_ERRORS
+from scaleprof.measuring import references
+from scaleprof.measuring.denormals import denormal_share
+from scaleprof.measuring.memory import CpuPeakMeter, map_each_tensor
+from scaleprof.measuring.messages import Job
+from scaleprof.measuring.preparing import Preparer
+
+# Peaks taken one after another; the first pass may still hold what only a first pass needs.
+_MEMORY_PASSES = 3
+_PRIMING_PASSES = 2
+# The worker meets the same error when it builds the model, and tells it as the row's reason.
+_FAILED = "the model failed in the process that takes its peak memory: {}"
+
+
+class Inspection(msgspec.Struct, frozen=True):
+    """What a model held: the peak of each pass less the baseline, or why there is none."""
+
+    baseline_bytes: int | None = None
+    peaks_bytes: tuple[int, ...] = ()
+    denormal_share: float | None = None
+    missing: str | None = None
+    killed_by: str | None = None
+
+
+class Inspector:
+    """A twin process that inspects one model at a time, each in a child of its own.
+
+    Make it before torch has run anything.
+
+    Args:
+        seed: of weights and inputs.
+        not_ours: the worker's own reply pipe, which must not stay open here when the worker is gone.
+    """
+
+    def __init__(self, seed: int, not_ours: BinaryIO) -> None:
+        commands_read, commands_write = os.pipe()
+        replies_read, replies_write = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(commands_write)
+            os.close(replies_read)
+            os.close(not_ours.fileno())
+            _serve(commands_read, replies_write, seed)
+        os.close(commands_read)
+        os.close(replies_write)
+        self._commands = os.fdopen(commands_write, "wb")
+        self._replies = os.fdopen(replies_read, "rb")
+
+    def inspect(self, job: Job) -> Inspection:
+        """Peaks and denormals of a model; whatever happens to the child, there is an answer."""
+        try:
+            self._commands.write(msgspec.json.encode(job) + b"\n")
+            self._commands.flush()
+        except BrokenPipeError:
+            return Inspection(missing="the process that takes peak memory is gone")
+        line = self._replies.readline()
+        if not line:
+            return Inspection(missing="the process that takes peak memory is gone")
+        return msgspec.json.decode(line, type=Inspection)
+
+    def close(self) -> None:
+        """End the twin."""
+        self._commands.close()
+        self._replies.close()
+        os.waitpid(self._pid, 0)
+
+
+def _serve(commands_fd: int, replies_fd: int, seed: int) -> NoReturn:
+    """The twin: a child for each line, until there are no more."""
+    with os.fdopen(commands_fd, "rb") as commands, os.fdopen(replies_fd, "wb") as replies:
+        for line in commands:
+            job = msgspec.json.decode(line, type=Job)
+            inspection = _in_a_child(lambda job=job: inspect_here(job, seed))  # type: ignore[misc]
+            replies.write(msgspec.json.encode(inspection) + b"\n")
+            replies.flush()
+    os._exit(0)
+
+
+def _in_a_child(work: Callable[[], Inspection]) -> Inspection:
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_fd)
+        with os.fdopen(write_fd, "wb") as reply:
+            reply.write(msgspec.json.encode(work()))
+        os._exit(0)
+    os.close(write_fd)
+    with os.fdopen(read_fd, "rb") as reply:
+        answer = reply.read()
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        return Inspection(killed_by=signal.Signals(os.WTERMSIG(status)).name)
+    if not answer:
+        return Inspection(missing="the process that took its peak memory ended without an answer")
+    return msgspec.json.decode(answer, type=Inspection)
+
+
+def inspect_here(job: Job, seed: int) -> Inspection:
+    """Peak memory and denormals of a model in this process, which must have run nothing before."""
+    map_each_tensor()
+    with torch.inference_mode():
+        prime = references.reference_network("cpu")
+        for _ in range(_PRIMING_PASSES):
+            prime()
+        preparer = Preparer("cpu", seed)
+        try:
+            preparer.build(job)
+            meter = CpuPeakMeter()
+            meter.start()
+        except OSError as error:
+            reason = f"the kernel does not let the memory high-water mark be reset ({error.strerror})"
+            return Inspection(missing=reason)
+        except NETWORK_ERRORS as error:
+            return Inspection(missing=_FAILED.format(error))
+        try:
+            prepared = preparer.prepare(job)
+            call = prepared.call()
+            peaks = []
+            for _ in range(_MEMORY_PASSES):
+                meter.start()
+                call()
+                peaks.append(meter.peak_bytes())
+            share = denormal_share(prepared.network, call)
+        except NETWORK_ERRORS as error:
+            return Inspection(missing=_FAILED.format(error))
+    return Inspection(meter.baseline_bytes, tuple(peaks), share)

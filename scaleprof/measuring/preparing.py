@@ -1,0 +1,130 @@
+"""A network made ready to be timed: built, weighted like a trained one, cast, and with its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from scaleprof.errors import ModelError
+from scaleprof.measuring.messages import Job
+from scaleprof.measuring.timing import Call
+from scaleprof.measuring.weights import CALIBRATION_BATCH, joined, needs_settling, settle_batch_norms
+from scaleprof.models import find_model
+from scaleprof.models.family import Model
+from scaleprof.records import DType, MemoryFormat
+
+TORCH_DTYPES: dict[DType, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+_IMAGE_DIMENSIONS = 4
+
+
+class Prepared(NamedTuple):
+    """A network in eval mode and its inputs, all in the workload's dtype and memory format."""
+
+    network: nn.Module
+    inputs: tuple[torch.Tensor, ...]
+
+    def call(self) -> Call:
+        """One forward pass."""
+        network, inputs = self
+
+        def forward() -> object:
+            return network(*inputs)
+
+        return forward
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of the inputs."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.inputs)
+
+
+class Preparer:
+    """Prepares the networks of one process; a person's code is loaded once."""
+
+    def __init__(self, device: str, seed: int) -> None:
+        self._device = device
+        self._seed = seed
+        self._models: dict[str, Model] = {}
+
+    def prepare(self, job: Job) -> Prepared:
+        """The job's network and inputs.
+
+        Batch-norm statistics are set in full precision, and cast with the weights.
+
+        Raises:
+            ModelError: the network is not the one that was counted.
+        """
+        network = self.build(job)
+        _check_params(job, network)
+        model = self._model(job)
+        inputs = self._inputs(model, job, job.workload.batch_size)
+        if needs_settling(network):
+            settle_batch_norms(network, self._calibration_inputs(model, job, inputs))
+        workload = job.workload
+        return Prepared(
+            _network_as(network, workload.dtype, workload.memory_format),
+            inputs_as(inputs, workload.dtype, workload.memory_format),
+        )
+
+    def build(self, job: Job) -> nn.Module:
+        """The job's network as its builder leaves it, in eval mode, on the device."""
+        torch.manual_seed(self._seed)
+        with torch.inference_mode(False):  # a builder may take gradients on its way
+            return self._model(job).build(job.spec).eval().to(self._device)
+
+    def _model(self, job: Job) -> Model:
+        if job.locator not in self._models:
+            self._models[job.locator] = find_model(job.locator)
+        return self._models[job.locator]
+
+    def _inputs(self, model: Model, job: Job, batch_size: int) -> tuple[torch.Tensor, ...]:
+        return tuple(tensor.to(self._device) for tensor in model.inputs(job.spec, batch_size))
+
+    def _calibration_inputs(
+        self, model: Model, job: Job, inputs: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, ...]:
+        """The timed inputs, with more samples beside them where there is but one."""
+        missing = CALIBRATION_BATCH - job.workload.batch_size
+        return joined(inputs, self._inputs(model, job, missing)) if missing > 0 else inputs
+
+
+def inputs_as(
+    inputs: Sequence[torch.Tensor], dtype: DType, memory_format: MemoryFormat
+) -> tuple[torch.Tensor, ...]:
+    """Inputs cast and laid out; whole numbers (token ids) keep their type, and only images have a layout."""
+    return tuple(_laid_out(_cast(tensor, dtype), memory_format) for tensor in inputs)
+
+
+def _network_as(network: nn.Module, dtype: DType, memory_format: MemoryFormat) -> nn.Module:
+    if dtype != "fp32":
+        network = network.to(TORCH_DTYPES[dtype])
+    if memory_format == "channels_last":
+        network = network.to(memory_format=torch.channels_last)
+    return network
+
+
+def _cast(tensor: torch.Tensor, dtype: DType) -> torch.Tensor:
+    return tensor.to(TORCH_DTYPES[dtype]) if tensor.is_floating_point() else tensor
+
+
+def _laid_out(tensor: torch.Tensor, memory_format: MemoryFormat) -> torch.Tensor:
+    if memory_format == "channels_last" and tensor.dim() == _IMAGE_DIMENSIONS:
+        return tensor.contiguous(memory_format=torch.channels_last)
+    return tensor
+
+
+def _check_params(job: Job, network: nn.Module) -> None:
+    """What is timed must be what was counted."""
+    params = sum(parameter.numel() for parameter in network.parameters())
+    if job.params is not None and params != job.params:
+        raise ModelError(
+            f"{params} parameters were built here and {job.params} counted before: "
+            f"the builder's code has changed, or its result depends on more than the scale"
+        )
