@@ -1,4 +1,4 @@
-"""From the raw samples of one model to the numbers that are shown."""
+"""From the raw samples of one model to the numbers that are shown; nothing is ever left out of them."""
 
 from __future__ import annotations
 
@@ -8,32 +8,83 @@ from statistics import median
 
 import msgspec
 
-from scaleprof.records import Launch, Stop, Visit
-from scaleprof.stats.intervals import Interval, enclosing, launch_interval, median_interval
+# scipy.special rather than scipy.stats: the same functions without its half second of import.
+from scipy.special import bdtr
 
-# With fewer samples than this the 95th percentile has no 95 % bound: n >= ln 0.05 / ln 0.95.
-MIN_SAMPLES_P95 = math.ceil(math.log(0.05) / math.log(0.95))
+from scaleprof.records import Launch, Stop, Visit
+from scaleprof.stats.intervals import CONFIDENCE, Interval, over_launches
 
 # An interval that spans a factor of two cannot tell a model from the next φ.
 UNSTABLE_RATIO = 2.0
+
+# The median absolute deviation times this estimates the standard deviation of normal values.
+_SD_PER_MAD = 1.4826
+# One in 3.5 million normal samples lies as far above the median.
+_OUTLIER_SDS = 5.0
+
+
+def min_tail_samples(share: float) -> int:
+    """The fewest samples whose largest is above the quantile `share` with 95 %: n >= ln 0.05 / ln share.
+
+    >>> min_tail_samples(0.9), min_tail_samples(0.95), min_tail_samples(0.99)
+    (29, 59, 299)
+    """
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log(share))
+
+
+MIN_SAMPLES_P90 = min_tail_samples(0.90)
+MIN_SAMPLES_P95 = min_tail_samples(0.95)
+MIN_SAMPLES_P99 = min_tail_samples(0.99)
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """A high quantile of the samples in seconds, and its upper 95 % bound."""
+
+    value_s: float
+    upper_s: float
 
 
 class LatencySummary(msgspec.Struct, frozen=True):
     """Latency of one model in seconds, with its 95 % interval, and how it was come by.
 
     `relative` is the latency divided by the reference network's, timed right before and after each visit.
+    `outlier_share`: of samples more than five robust standard deviations above their launch's median.
+    `preempted_share`: of visits in which the process lost its CPU. `faults_per_pass`: minor page faults.
+    `throttled_s`: for how long a quota held the samples back, in all. The last three are None where no visit
+    says. What they tell of is in the latency too.
     """
 
     median_s: float
     interval_s: Interval | None
-    p95_s: float | None
     relative: float
     relative_interval: Interval | None
     cold_s: float
     launches: int
     rounds: int
     samples: int
+    outlier_share: float
+    p90: Tail | None = None
+    p95: Tail | None = None
+    p99: Tail | None = None
+    preempted_share: float | None = None
+    faults_per_pass: float | None = None
+    throttled_s: float | None = None
     gpu_median_s: float | None = None
+
+    @property
+    def p90_s(self) -> float | None:
+        """The 90th percentile of all samples; None below `MIN_SAMPLES_P90`."""
+        return None if self.p90 is None else self.p90.value_s
+
+    @property
+    def p95_s(self) -> float | None:
+        """The 95th percentile of all samples; None below `MIN_SAMPLES_P95`."""
+        return None if self.p95 is None else self.p95.value_s
+
+    @property
+    def p99_s(self) -> float | None:
+        """The 99th percentile of all samples; None below `MIN_SAMPLES_P99`."""
+        return None if self.p99 is None else self.p99.value_s
 
     @property
     def unstable(self) -> bool:
@@ -60,37 +111,82 @@ class LatencySummary(msgspec.Struct, frozen=True):
 def summarise(launches: Sequence[Launch]) -> LatencySummary | None:
     """The summary of all launches that hold samples; None if there is none.
 
-    Headline: the median over launches and rounds of each visit's median. Interval: Student's t over
-    launches, never narrower than the order-statistic interval of the pooled rounds.
+    Headline: the median over launches and rounds of each visit's median, with the interval of
+    `scaleprof.stats.intervals.over_launches`.
     """
     used = [launch for launch in launches if launch.visits]
     if not used:
         return None
     visits = [visit for launch in used for visit in launch.visits]
-    latency_s, interval_s = _over_launches([[median(v.samples_s) for v in launch.visits] for launch in used])
-    relative, relative_interval = _over_launches([[_relative(v) for v in launch.visits] for launch in used])
-    samples = sorted(sample for visit in visits for sample in visit.samples_s)
+    latency = over_launches([[median(visit.samples_s) for visit in launch.visits] for launch in used])
+    relative = over_launches([[_relative(visit) for visit in launch.visits] for launch in used])
+    samples_s = sorted(sample for visit in visits for sample in visit.samples_s)
     gpu = [sample for visit in visits for sample in visit.gpu_samples_s or ()]
     return LatencySummary(
-        median_s=latency_s,
-        interval_s=interval_s,
-        p95_s=samples[math.ceil(0.95 * len(samples)) - 1] if len(samples) >= MIN_SAMPLES_P95 else None,
-        relative=relative,
-        relative_interval=relative_interval,
+        median_s=latency.value,
+        interval_s=latency.interval,
+        relative=relative.value,
+        relative_interval=relative.interval,
         cold_s=median(launch.cold_s for launch in used),
         launches=len(used),
         rounds=len(visits),
-        samples=len(samples),
+        samples=len(samples_s),
+        outlier_share=sum(map(_outliers, used)) / len(samples_s),
+        p90=tail(samples_s, 0.90),
+        p95=tail(samples_s, 0.95),
+        p99=tail(samples_s, 0.99),
+        preempted_share=_preempted_share(visits),
+        faults_per_pass=_faults_per_pass(visits),
+        throttled_s=_throttled_s(visits),
         gpu_median_s=median(gpu) if gpu else None,
     )
 
 
-def _over_launches(rounds: Sequence[Sequence[float]]) -> tuple[float, Interval | None]:
-    """The median over launches and rounds, and its interval."""
-    pooled = [value for launch in rounds for value in launch]
-    across = launch_interval([median(launch) for launch in rounds])
-    return median(pooled), enclosing(across, median_interval(pooled))
+def tail(samples_s: Sequence[float], share: float) -> Tail | None:
+    """The quantile `share` of the samples with its upper 95 % bound; None if no sample can bound it.
+
+    The bound is the j-th smallest sample with the least j for which `P(Binomial(n, share) < j)` is 95 %: so
+    often do fewer than j samples lie below the quantile. It takes samples for independent; those of a visit
+    are not quite, and what the tail of another run may be is less certain than it says.
+
+    >>> tail([float(n) for n in range(1, 101)], 0.9)
+    Tail(value_s=90.0, upper_s=96.0)
+    >>> tail([1.0] * 28, 0.9) is None
+    True
+    """
+    n = len(samples_s)
+    if n < min_tail_samples(share):
+        return None
+    ordered = sorted(samples_s)
+    place = math.ceil(share * n)
+    bound = place
+    while bdtr(bound - 1, n, share) < CONFIDENCE:
+        bound += 1
+    return Tail(ordered[place - 1], ordered[bound - 1])
 
 
 def _relative(visit: Visit) -> float:
     return median(visit.samples_s) / median(visit.reference_network_s)
+
+
+def _outliers(launch: Launch) -> int:
+    """How many samples lie above the launch's fence."""
+    samples_s = [sample for visit in launch.visits for sample in visit.samples_s]
+    centre_s = median(samples_s)
+    deviation_s = _SD_PER_MAD * median(abs(sample - centre_s) for sample in samples_s)
+    return sum(sample > centre_s + _OUTLIER_SDS * deviation_s for sample in samples_s)
+
+
+def _preempted_share(visits: Sequence[Visit]) -> float | None:
+    counted = [n for visit in visits if (n := visit.involuntary_switches) is not None]
+    return sum(n > 0 for n in counted) / len(counted) if counted else None
+
+
+def _faults_per_pass(visits: Sequence[Visit]) -> float | None:
+    counted = [(n, len(visit.samples_s)) for visit in visits if (n := visit.minor_faults) is not None]
+    return sum(faults for faults, _ in counted) / sum(passes for _, passes in counted) if counted else None
+
+
+def _throttled_s(visits: Sequence[Visit]) -> float | None:
+    counted_s = [seconds for visit in visits if (seconds := visit.throttled_s) is not None]
+    return sum(counted_s) if counted_s else None

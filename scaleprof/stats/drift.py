@@ -1,0 +1,32 @@
+"""Latency as it would be at the machine's best: relative latency in the seconds of a quiet reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from scaleprof.records import Launch
+from scaleprof.stats.intervals import Estimate
+from scaleprof.stats.latency import LatencySummary
+
+_BEST_DECILE = 0.1
+
+
+def best_decile_s(launches: Iterable[Launch]) -> float | None:
+    """The 10th percentile of all timings of the reference network, in seconds; None without any.
+
+    Over all models of a run: the machine's best is not a matter of the model. The launches must be of one
+    device and number of threads, as the reference network is.
+    """
+    times_s = sorted(
+        time_s for launch in launches for visit in launch.visits for time_s in visit.reference_network_s
+    )
+    return times_s[math.ceil(_BEST_DECILE * len(times_s)) - 1] if times_s else None
+
+
+def drift_corrected(summary: LatencySummary, best_s: float) -> Estimate:
+    """The latency in seconds without the machine's drift: relative latency times `best_decile_s` of the run.
+
+    The best decile counts as exact: it is common to all models of the run, and cancels between them.
+    """
+    return Estimate(summary.relative, summary.relative_interval).scaled(best_s)
