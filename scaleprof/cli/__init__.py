@@ -18,6 +18,7 @@ import click
 import scaleprof
 from scaleprof.cli.config import read_defaults
 from scaleprof.cli.count import count
+from scaleprof.cli.doctor import doctor
 from scaleprof.cli.env import env
 from scaleprof.cli.models import models
 from scaleprof.cli.options import write_out
@@ -40,7 +41,7 @@ def cli(context: click.Context) -> None:
         write_out(context.get_help())
 
 
-for _command in (sweep, count, report, show, models, env):
+for _command in (sweep, count, report, show, models, env, doctor):
     cli.add_command(_command)
     for _option in _command.params:
         if isinstance(_option, click.Option):
