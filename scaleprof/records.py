@@ -119,7 +119,7 @@ class ModelSpec(_Value, frozen=True):
 class Workload(_Value, frozen=True):
     """How a model is run: everything that a latency is meaningless without.
 
-    `dtype`: weights and inputs are cast to it. `memory_format`: of weights and of inputs with four dimensions.
+    `dtype`: weights and inputs are cast to it. `memory_format`: of weights and of four-dimensional inputs.
     """
 
     device: Device
@@ -292,8 +292,8 @@ class Launch(_Value, frozen=True):
     Models that do not fit in memory together are launched in groups, each `group` in a worker of its own; an
     anchor model is in all of them. `worker` names the process: only what one process measured stands in the
     same rounds. `baseline_memory_bytes` is what the process held before the model was built,
-    `peak_memory_bytes` the most that it held beyond that in any pass, `peak_memory_low_bytes` in the pass that
-    held the least. `denormal_share` is that of the numbers between the modules: denormals are slow.
+    `peak_memory_bytes` the most that it held beyond that in any pass, `peak_memory_low_bytes` in the pass
+    that held the least. `denormal_share` is that of the numbers between the modules: denormals are slow.
     """
 
     launch: int
@@ -344,6 +344,7 @@ class Host(_Value, frozen=True):
     openmp_wait_policy: str | None = None
     openmp: str | None = None
     onednn: bool | None = None
+    native_dtypes: tuple[DType, ...] | None = None
     governor: str | None = None
     turbo: bool | None = None
     smt: bool | None = None

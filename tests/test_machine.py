@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from scaleprof.measuring.counters import Counters, parse_throttled_s, read_counters
+from scaleprof.measuring.cgroups import parse_throttled_s, smallest_quota
+from scaleprof.measuring.counters import Counters, read_counters
 from scaleprof.measuring.cpus import busy_ticks, choose_cpus, parse_cpu_list, quietest_cpus
 from scaleprof.measuring.denormals import count_denormals, denormal_share
 from scaleprof.measuring.energy import EnergyUnavailableError, Rapl, packages
@@ -68,15 +70,46 @@ def test_counters_are_differences_and_a_missing_one_stays_missing() -> None:
 
 def test_touching_new_memory_is_counted_as_faults() -> None:
     before = read_counters()
-    pages = bytearray(64 * 4096 * 16)
-    assert read_counters().since(before).minor_faults > 0
-    assert len(pages) > 0
+    with mmap.mmap(-1, 64 * mmap.PAGESIZE) as pages:
+        pages.write(b"x" * len(pages))
+        assert read_counters().since(before).minor_faults > 0
 
 
 def test_throttling_is_read_of_both_cgroup_versions() -> None:
     assert parse_throttled_s("nr_periods 5\nnr_throttled 2\nthrottled_usec 250000\n") == 0.25
     assert parse_throttled_s("nr_periods 5\nnr_throttled 2\nthrottled_time 250000000\n") == 0.25
     assert parse_throttled_s("usage_usec 17\n") is None
+
+
+def make_cgroup(root: Path, line: str, **limits: str) -> None:
+    (root / "proc" / "self").mkdir(parents=True, exist_ok=True)
+    (root / "proc" / "self" / "cgroup").write_text(line + "\n")
+    for place, text in limits.items():
+        file = (
+            root / "sys/fs/cgroup" / place.replace("__", "/").replace("_max", ".max").replace("_cfs", ".cfs")
+        )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+def test_the_least_quota_of_nested_cgroups_counts(tmp_path: Path) -> None:
+    make_cgroup(tmp_path, "0::/pod/box", pod__cpu_max="150000 100000", pod__box__cpu_max="max 100000")
+    quota = smallest_quota(tmp_path)
+    assert quota is not None
+    assert quota.cpus == 1.5
+    assert quota.folder.name == "pod"
+
+
+def test_quotas_of_the_first_cgroup_version_are_read(tmp_path: Path) -> None:
+    limits = {"cpu__box__cpu_cfs_quota_us": "250000", "cpu__box__cpu_cfs_period_us": "100000"}
+    make_cgroup(tmp_path, "3:cpu:/box", **limits)
+    quota = smallest_quota(tmp_path)
+    assert quota is not None
+    assert quota.cpus == 2.5
+
+
+def test_a_system_without_cgroups_tells_no_quota(tmp_path: Path) -> None:
+    assert smallest_quota(tmp_path) is None
 
 
 def make_rapl(root: Path, name: str, energy_uj: int, range_uj: int = 1_000_000) -> Path:

@@ -21,8 +21,8 @@ from scaleprof.scaling.sweep import base_spec
 
 MIB = 2**20
 
-# A pass makes tensors, one after another. A step names what it makes, its MiB, and what it drops (one letter each).
-CHAIN = '''
+# A pass makes tensors one after another: a step names what it makes, its MiB, and what it drops.
+CHAIN = """
 import torch
 from torch import nn
 
@@ -50,7 +50,7 @@ def build(scale):
 
 def example_inputs(scale, batch_size):
     return (torch.randn(batch_size, 16),)
-'''
+"""
 
 Steps = list[tuple[str, float, str]]
 CHAINS: dict[str, tuple[int, Steps, float]] = {
@@ -79,7 +79,7 @@ def chain_job(folder: Path, weight_mib: int, steps: Steps, number: int = 0) -> J
 
 
 def file_job(file: Path, number: int = 0) -> Job:
-    (model,) = find_models([f"{file}:build"]).values()
+    (model,) = find_models((f"{file}:build",)).values()
     return Job(number, base_spec(model, "tf"), Workload("cpu", threads=1), model.locator)
 
 

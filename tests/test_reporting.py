@@ -16,7 +16,8 @@ import scaleprof as sp
 from scaleprof.app.reporting import render
 from scaleprof.errors import NothingToShowError, UsageError
 from scaleprof.models import FAMILIES
-from scaleprof.records import ModelSpec, Quoted, Workload
+from scaleprof.records import ModelSpec, Quoted, Record, Workload
+from scaleprof.reporting.comparing import RunComparer
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import CostRow, MeasuredRow, cost_row, measured_row, to_json
 from scaleprof.reporting.tables import growth_text, to_csv, to_markdown, to_terminal
@@ -39,8 +40,9 @@ MEASURED_FIELDS = {
 }
 
 
-def row_of(record: object = None) -> MeasuredRow:
-    return measured_row(record or make_record(), make_header())  # type: ignore[arg-type]
+def row_of(record: Record | None = None) -> MeasuredRow:
+    record = record or make_record()
+    return measured_row(record, RunComparer(make_log(record)))
 
 
 def test_rows_have_every_field_that_other_programs_read() -> None:
@@ -231,7 +233,7 @@ def test_the_verdict_names_the_faster_strategy_at_equal_macs_with_a_ratio() -> N
     (view,) = view_runs([family_log()])
     sentence, doubts = view.verdict
     assert sentence.startswith("At 3.20 G MACs, compound is the fastest way to scale efficientnet_b0: ")
-    assert "Width takes 1.2" in sentence
+    assert "Width takes 1.30–1.30 times as long as compound (95 %, in the same rounds)" in sentence
     assert "Accuracy is not part of it" in doubts
 
 

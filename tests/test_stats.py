@@ -432,4 +432,5 @@ def test_interpolation_is_exact_on_power_laws(exponent: float, scale: float, x: 
 def test_interpolation_is_silent_outside_the_measured_range() -> None:
     assert loglog_at([(1, 1), (2, 2)], 0.99) is None
     assert loglog_at([(1, 1), (2, 2)], 2.01) is None
-    assert loglog_at([(1, 1)], 1) is None
+    assert loglog_at([], 1) is None
+    assert loglog_at([(1, 5)], 1) == pytest.approx(5)

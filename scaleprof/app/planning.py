@@ -250,10 +250,10 @@ def _group(
 def _pack(
     numbers: Sequence[int], forecasts: Mapping[int, Forecast], available_bytes: int
 ) -> list[tuple[int, ...]]:
-    """Jobs in order, in as few groups as hold all weights and the largest activations together.
+    """Jobs in order, in as few groups as hold all weights and the largest activations.
 
-    If there are several, the job that needs the least memory is in each of them, first: it joins the ratios of
-    one group to those of another.
+    If there are several, the job that needs the least memory is in each of them, first: it joins the ratios
+    of one group to those of another.
     """
     limit_bytes = _MEMORY_SHARE * available_bytes
     together = [*numbers]

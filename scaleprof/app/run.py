@@ -8,8 +8,9 @@ import msgspec
 
 from scaleprof.records import RunLog
 from scaleprof.reporting.metrics import COSTS, QUALITIES, find_metric
-from scaleprof.reporting.rows import MeasuredRow, measured_row
+from scaleprof.reporting.rows import MeasuredRow, measured_rows
 from scaleprof.reporting.view import front_of
+from scaleprof.stats.noise import noise_spread, noise_verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,9 +27,19 @@ class Run:
         self.log = log
 
     @property
+    def noise(self) -> float | None:
+        """How the matrix product's time spread over the run (p90/p10); None without any."""
+        return noise_spread([launch for record in self.log.records for launch in record.launches])
+
+    @property
+    def noise_verdict(self) -> str | None:
+        """`quiet`, `noisy` or `very noisy`; None where nothing was timed."""
+        return None if self.noise is None else noise_verdict(self.noise)
+
+    @property
     def rows(self) -> list[MeasuredRow]:
         """One row per spec × workload."""
-        return [measured_row(record, self.log.header) for record in self.log.records]
+        return measured_rows(self.log)
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a pandas data frame, a column a field."""

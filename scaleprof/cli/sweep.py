@@ -287,5 +287,27 @@ def _conclude(run: Run, run_path: Path, page_path: Path | None, format_: str) ->
     if counts:
         words = ", ".join(f"{number} {status}" for status, number in counts.items())
         notes.append(f"{words}: see status and reason")
+    for line in _trust_lines(run):
+        say(line)
     say(", ".join([f"{len(rows) - counts.total()} of {len(rows)} models measured", *notes]))
     return ExitCode.OK if any(row.status == "ok" for row in rows) else ExitCode.FAILURE
+
+
+def _trust_lines(run: Run) -> list[str]:
+    """How noisy the machine was, and which models did not reach the target; nothing where all is well."""
+    rows = run.rows
+    target = run.log.header.plan.target_ci
+    missed = [row.spec_id for row in rows if row.stop == "budget_exhausted"]
+    lines = []
+    if run.noise is not None and run.noise_verdict != "quiet":
+        lines.append(
+            f"the machine was {run.noise_verdict} (matrix product p90/p10 {run.noise:.2f}): trust ÷ base, "
+            f"taken inside the same rounds, before milliseconds; scaleprof doctor says what disturbs"
+        )
+    if missed:
+        measured = sum(row.stop is not None for row in rows)
+        lines.append(
+            f"{len(missed)} of {measured} did not reach the target of ±{100 * target:.3g} %: "
+            f"{', '.join(missed)}"
+        )
+    return lines

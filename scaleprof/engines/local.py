@@ -145,7 +145,7 @@ class LocalBench:
             reply = self._receive(_START_TIMEOUT_S)
         except (TimeoutError, EOFError, BrokenPipeError) as error:
             self._wait_or_kill()
-            reason = f"{self._how_it_ended()}; run scaleprof env to see whether torch works here"
+            reason = f"{self._how_it_ended()}; scaleprof doctor says whether torch works here"
             raise MeasuringError(f"the measuring worker did not start: {reason}") from error
         if not isinstance(reply, Opened):
             raise MeasuringError(f"the measuring worker did not start: it answered {reply}")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import resource
-from pathlib import Path
 
 import msgspec
 
-_CGROUP_ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/cpu"))
-_US_PER_S = 1e6
-_NS_PER_S = 1e9
+from scaleprof.measuring.cgroups import throttled_s
 
 
 class Counters(msgspec.Struct, frozen=True):
@@ -36,25 +33,3 @@ def read_counters() -> Counters:
     throttled = throttled_s()  # read first: it causes no fault inside the window that it closes
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return Counters(usage.ru_minflt, usage.ru_nivcsw, usage.ru_utime + usage.ru_stime, throttled)
-
-
-def throttled_s() -> float | None:
-    """Seconds for which this process's cgroup was held back by its CPU quota; None if it is not told."""
-    for root in _CGROUP_ROOTS:
-        try:
-            return parse_throttled_s((root / "cpu.stat").read_text())
-        except OSError:
-            continue
-    return None
-
-
-def parse_throttled_s(stat: str) -> float | None:
-    """Throttled seconds from the text of a `cpu.stat`, of cgroup version 2 (µs) or 1 (ns).
-
-    >>> parse_throttled_s("nr_periods 3\\nthrottled_usec 1500000"), parse_throttled_s("usage_usec 3")
-    (1.5, None)
-    """
-    fields = dict(line.split() for line in stat.splitlines() if len(line.split()) == 2)
-    if "throttled_usec" in fields:
-        return int(fields["throttled_usec"]) / _US_PER_S
-    return int(fields["throttled_time"]) / _NS_PER_S if "throttled_time" in fields else None

@@ -10,28 +10,31 @@ import sys
 from pathlib import Path
 
 from scaleprof.errors import MeasuringError, UsageError
-from scaleprof.records import Host
+from scaleprof.measuring.cgroups import smallest_quota
+from scaleprof.measuring.doctor.neighbours import cpu_pressure
+from scaleprof.measuring.doctor.processor import read_processor
+from scaleprof.measuring.kernel_files import read_int
+from scaleprof.records import DType, Host
 
 # GPUs are numbered as nvidia-smi does, not by speed.
 DEVICE_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
-_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_MEMORY_STAT = Path("/sys/fs/cgroup/memory.stat")
 _CGROUP_MEMORY_USED = Path("/sys/fs/cgroup/memory.current")
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may use at once: its affinity, cut by the cgroup's quota."""
+    """CPUs that this process may use at once: its affinity, cut by the quotas of its cgroups."""
     allowed = len(os.sched_getaffinity(0))
-    quota = _cgroup_cpus()
-    return max(1, min(allowed, math.floor(quota))) if quota else allowed
+    quota = smallest_quota()
+    return allowed if quota is None else max(1, int(min(allowed, quota.cpus)))
 
 
 def available_memory_bytes() -> int:
     """Bytes of memory that a new process could take now, within the cgroup's limit."""
     available = _meminfo_bytes("MemAvailable")
-    limit, used = _read_int(_CGROUP_MEMORY), _read_int(_CGROUP_MEMORY_USED)
+    limit, used = read_int(_CGROUP_MEMORY), read_int(_CGROUP_MEMORY_USED)
     if limit is None or used is None:
         return available
     return min(available, limit - used + _reclaimable_bytes())
@@ -92,6 +95,8 @@ def describe_host(device: str, allocator: str) -> Host:
     import torch
     import torchvision
 
+    quota = smallest_quota()
+    cpu = read_processor(usable_cpus())
     facts: dict[str, object] = {}
     if device.startswith("cuda"):
         properties = torch.cuda.get_device_properties(device)
@@ -117,8 +122,39 @@ def describe_host(device: str, allocator: str) -> Host:
         torchvision=torchvision.__version__,
         allocator=allocator,
         openmp_wait_policy=os.environ.get("OMP_WAIT_POLICY"),
+        onednn=bool(torch.backends.mkldnn.is_available()),
+        native_dtypes=native_dtypes(device),
+        openmp=_openmp(),
+        governor="+".join(sorted(set(cpu.governors.values()))) or None,
+        turbo=cpu.turbo,
+        smt=any(len(core) > 1 for core in cpu.siblings.values()) if cpu.siblings else None,
+        cgroup_cpus=quota.cpus if quota and math.isfinite(quota.cpus) else None,
+        load_1m=os.getloadavg()[0],
+        cpu_pressure=cpu_pressure(Path("/")),
         **facts,  # type: ignore[arg-type]
     )
+
+
+def _openmp() -> str | None:
+    """The version of OpenMP that torch was built with, as torch tells it."""
+    import torch
+
+    lines = torch.__config__.parallel_info().splitlines()
+    return next((line.strip() for line in lines if line.startswith("OpenMP ")), None)
+
+
+def native_dtypes(device: str) -> tuple[DType, ...] | None:
+    """The dtypes that the CPU computes in by itself; None on a GPU, or where torch does not say."""
+    import torch
+
+    if device.startswith("cuda"):
+        return None
+    try:
+        has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        has_fp16 = torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    except (AttributeError, RuntimeError):  # built without oneDNN
+        return None
+    return ("fp32", *(("bf16",) if has_bf16 else ()), *(("fp16",) if has_fp16 else ()))
 
 
 def _nvml_driver() -> str | None:
@@ -153,24 +189,8 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cgroup_cpus() -> float | None:
-    """The cgroup's CPU quota in CPUs, or None if there is no limit."""
-    try:
-        quota, period = _CGROUP_QUOTA.read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else int(quota) / int(period)
-
-
 def _meminfo_bytes(name: str) -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-def _read_int(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None

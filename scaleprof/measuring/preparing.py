@@ -53,19 +53,20 @@ class Preparer:
         self._seed = seed
         self._models: dict[str, Model] = {}
 
-    def prepare(self, job: Job) -> Prepared:
+    def prepare(self, job: Job, *, settled: bool = True) -> Prepared:
         """The job's network and inputs.
 
-        Batch-norm statistics are set in full precision, and cast with the weights.
+        Batch-norm statistics are set in full precision, and cast with the weights; unless `settled` is False:
+        then numbers fade or explode from layer to layer, and nothing may be timed.
 
         Raises:
             ModelError: the network is not the one that was counted.
         """
         network = self.build(job)
         _check_params(job, network)
-        model = self._model(job)
+        model = self.load(job)
         inputs = self._inputs(model, job, job.workload.batch_size)
-        if needs_settling(network):
+        if settled and needs_settling(network):
             settle_batch_norms(network, self._calibration_inputs(model, job, inputs))
         workload = job.workload
         return Prepared(
@@ -77,9 +78,10 @@ class Preparer:
         """The job's network as its builder leaves it, in eval mode, on the device."""
         torch.manual_seed(self._seed)
         with torch.inference_mode(False):  # a builder may take gradients on its way
-            return self._model(job).build(job.spec).eval().to(self._device)
+            return self.load(job).build(job.spec).eval().to(self._device)
 
-    def _model(self, job: Job) -> Model:
+    def load(self, job: Job) -> Model:
+        """The job's model; its code is executed the first time."""
         if job.locator not in self._models:
             self._models[job.locator] = find_model(job.locator)
         return self._models[job.locator]

@@ -16,7 +16,7 @@ PRESETS: dict[str, Plan] = {
         "quick", launches=1, min_rounds=6, max_rounds=10, target_ci=0.05, heavy_s=1.5, sustained_s=2.0
     ),
     "default": Plan(
-        "default", launches=3, min_rounds=6, max_rounds=15, target_ci=0.05, heavy_s=2.0, sustained_s=2.0
+        "default", launches=3, min_rounds=6, max_rounds=18, target_ci=0.05, heavy_s=2.0, sustained_s=2.0
     ),
     "rigorous": Plan(
         "rigorous", launches=5, min_rounds=10, max_rounds=40, target_ci=0.02, heavy_s=8.0, sustained_s=2.0
@@ -30,12 +30,12 @@ MIN_VISIT_CUDA_S = 0.02
 # Seen on a small x86 machine: importing torch, and both references between visits.
 _WORKER_START_S = 5.0
 _REFERENCES_S = 0.02
-# Building, calibrating, the first call and the warm-up cost about this many passes and seconds; so does taking
-# the peak memory in a process of its own.
+# Building, calibrating, the first call and the warm-up cost about this many passes and seconds; so does
+# taking the peak memory in a process of its own.
 _BUILD_PASSES = 14
 _BUILD_S = 0.4
-_INSPECT_PASSES = 8
-_INSPECT_S = 0.8
+_INSPECT_PASSES = 6
+_INSPECT_S = 0.4
 
 
 def make_plan(

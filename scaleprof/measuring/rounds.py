@@ -93,6 +93,11 @@ class LaunchLog:
         """Note how a model ran back to back."""
         self._sustained[job.number] = sustained
 
+    def warmup_s(self, job: Job) -> float:
+        """Seconds that the model was warmed up for; none before it is built."""
+        built = self._built.get(job.number)
+        return built.warmup.seconds if built else 0.0
+
     def visited_s(self, job: Job) -> float:
         """Seconds that the model's samples have taken so far."""
         return sum(sum(visit.samples_s) for visit in self._visits[job.number])

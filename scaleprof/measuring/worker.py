@@ -20,6 +20,7 @@ from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.measuring import host, references
 from scaleprof.measuring.counters import read_counters
 from scaleprof.measuring.cpus import quietest_cpus
+from scaleprof.measuring.denormals import denormal_share
 from scaleprof.measuring.energy import EnergyUnavailableError, Rapl
 from scaleprof.measuring.inspection import Inspection, Inspector
 from scaleprof.measuring.memory import CudaPeakMeter, give_back_freed_memory
@@ -83,7 +84,7 @@ class Worker:
         self.host = host.describe_host(self.device, opening.allocator)
 
     def build(self, job: Job, *, inspect: bool) -> Built:
-        """Take one model's peak memory, if that is asked for; then build, prepare, check and warm it up."""
+        """Build, prepare, check and warm up one model; with `inspect`, take its peak memory before."""
         inspection = self._inspect(job) if inspect else Inspection(missing=NOT_INSPECTED)
         began_s = time.perf_counter()
         meter = None if self.device == "cpu" else CudaPeakMeter(self.device)
@@ -95,6 +96,7 @@ class Worker:
         std = output_std(outputs.pop())
         if meter is not None:
             inspection = _on_cuda(meter, call)
+        share = denormal_share(prepared.network, call) if inspect and self.device == "cpu" else None
         warmup = warm_up(self.timer, call)
         self._ready[job.number] = _Ready(call, warmup.seconds / warmup.passes)
         _hide_from_collector()
@@ -109,7 +111,7 @@ class Worker:
             peak_memory_low_bytes=min(inspection.peaks_bytes, default=None),
             baseline_memory_bytes=inspection.baseline_bytes,
             input_bytes=prepared.input_bytes,
-            denormal_share=inspection.denormal_share,
+            denormal_share=share,
         )
 
     def visit(self, number: int) -> Visited:

@@ -16,8 +16,9 @@ from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import METRICS, Metric
 from scaleprof.reporting.rows import MeasuredRow
-from scaleprof.reporting.tables import growth_text, input_text, latency_text, memory_text
+from scaleprof.reporting.tables import growth_text, input_text, latency_text, memory_text, ratio_text
 from scaleprof.reporting.view import RunView
+from scaleprof.units import three_digits
 
 # Okabe–Ito blue, vermillion, green and purple, then colours that keep 3:1 contrast on both backgrounds.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#7A6FD0", "#C0392B", "#4F8A8B")
@@ -49,6 +50,8 @@ def render(views: Sequence[RunView], *, version: str) -> str:
         input_text=input_text,
         latency_text=latency_text,
         memory_text=memory_text,
+        ratio_text=ratio_text,
+        three_digits=three_digits,
         sort_value=_sort_value,
     )
     scripts = [get_plotlyjs(), _asset("report.js")]

@@ -11,12 +11,20 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from scaleprof.records import BASE_STRATEGY
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import CostRow, MeasuredRow, Row
 from scaleprof.units import MIB, format_bytes, three_digits
 
-_WIDE = 120
-_LEFT_OUT_WHEN_NARROW = ("input", "params", "activations")
+_WIDE = 140
+_LEFT_OUT_WHEN_NARROW = ("input", "params", "activations", "÷ base [95 %]")
+# What tells workloads apart, as columns where it varies.
+_WORKLOAD_COLUMNS = {
+    "threads": "threads",
+    "dtype": "dtype",
+    "memory_format": "layout",
+    "batch_size": "batch",
+}
 # Doubts about what a model is; those about its timing are in the report.
 _COST_CAUTIONS = ("match_off", "uncounted", "counted_on_cpu")
 _ACCENTS = {"ok": "green", "unstable": "yellow"}
@@ -87,11 +95,21 @@ def latency_text(row: MeasuredRow) -> str:
     return f"{text} [{three_digits(row.latency_ci_low_ms)}–{three_digits(row.latency_ci_high_ms)}]"
 
 
+def ratio_text(row: MeasuredRow) -> str:
+    """Latency against the base in the same rounds, with its interval, or a dash."""
+    if row.ratio_to_base is None:
+        return "–"
+    text = three_digits(row.ratio_to_base)
+    if row.ratio_ci_low is None or row.ratio_ci_high is None or row.strategy == BASE_STRATEGY:
+        return text
+    return f"{text} [{three_digits(row.ratio_ci_low)}–{three_digits(row.ratio_ci_high)}]"
+
+
 def memory_text(row: MeasuredRow) -> str:
     """Peak memory with its range over launches, or a dash."""
     text = METRICS["peak_memory_bytes"].text(row.peak_memory_bytes)
     low, high = row.peak_memory_min_bytes, row.peak_memory_max_bytes
-    if low is None or high is None or row.launches < 2:
+    if low is None or high is None or low == high:
         return text
     return f"{text} [{three_digits(low / MIB)}–{three_digits(high / MIB)}]"
 
@@ -113,20 +131,17 @@ def _cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
     `ranges`: whether memory stands with its range.
     """
     measured = any(isinstance(row, MeasuredRow) for row in rows)
-    batches = {row.batch_size for row in rows if isinstance(row, MeasuredRow)}
+    varying = [name for name in _WORKLOAD_COLUMNS if len({getattr(row, name, None) for row in rows}) > 1]
     accurate = any(row.accuracy is not None for row in rows)
     header = ["model", "input", "asked", "growth", "MACs", "params", "activations"]
-    header += ["batch"] * (len(batches) > 1) + [
-        "latency [95 %]",
-        "memory [range]" if ranges else "memory",
-    ] * measured
+    header += [_WORKLOAD_COLUMNS[name] for name in varying]
+    header += ["latency [95 %]", "÷ base [95 %]", "memory [range]" if ranges else "memory"] * measured
     header += ["forecast"] * (not measured)
     header += ["top-1"] * accurate + ["status"]
-    several = len(batches) > 1
-    return [header, *(_row_cells(row, batch=several, accurate=accurate, ranges=ranges) for row in rows)]
+    return [header, *(_row_cells(row, varying, accurate=accurate, ranges=ranges) for row in rows)]
 
 
-def _row_cells(row: Row, *, batch: bool, accurate: bool, ranges: bool) -> list[str]:
+def _row_cells(row: Row, varying: Sequence[str], *, accurate: bool, ranges: bool) -> list[str]:
     cells = [
         row.spec_id,
         input_text(row),
@@ -138,7 +153,8 @@ def _row_cells(row: Row, *, batch: bool, accurate: bool, ranges: bool) -> list[s
     ]
     if isinstance(row, MeasuredRow):
         memory = memory_text(row) if ranges else METRICS["peak_memory_bytes"].text(row.peak_memory_bytes)
-        cells += [str(row.batch_size)] * batch + [latency_text(row), memory]
+        cells += [str(getattr(row, name)) for name in varying]
+        cells += [latency_text(row), ratio_text(row), memory]
     else:
         cells.append("–" if row.forecast_bytes is None else format_bytes(row.forecast_bytes))
     cells += [METRICS["accuracy"].text(row.accuracy)] * accurate

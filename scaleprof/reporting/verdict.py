@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.rows import MeasuredRow
-from scaleprof.stats.interpolation import loglog_at
+from scaleprof.stats.interpolation import loglog_weights
+from scaleprof.stats.intervals import Estimate, Interval
 from scaleprof.units import format_count, three_digits
 
+# Models by name, weighed, to their contrast in the rounds that all are in; see `RunComparer.contrast`.
+Contrast = Callable[[Mapping[str, float]], Estimate | None]
 
-def verdict(rows: Sequence[MeasuredRow]) -> tuple[str, ...]:
+
+def verdict(rows: Sequence[MeasuredRow], contrast: Contrast) -> tuple[str, ...]:
     """Which strategy is fastest at the same MACs, inside the measured range, and what that leaves open."""
     points = [row for row in rows if row.status in MEASURED_STATUSES]
     sentences = []
     for model in dict.fromkeys(row.model for row in points):
-        sentence = _equal_macs_sentence([row for row in points if row.model == model])
+        sentence = _equal_macs_sentence([row for row in points if row.model == model], contrast)
         if sentence:
             sentences.append(sentence)
     missing = _missing_sentence(rows)
@@ -59,11 +63,12 @@ def _verdict_doubts(points: Sequence[MeasuredRow]) -> str:
     return doubts
 
 
-def _equal_macs_sentence(rows: Sequence[MeasuredRow]) -> str | None:
+def _equal_macs_sentence(rows: Sequence[MeasuredRow], contrast: Contrast) -> str | None:
     """Compares strategies at the largest MACs that all of them reached.
 
-    Decided on latencies relative to the reference network, whose intervals the machine's drift does not
-    widen; told in milliseconds.
+    Each strategy's curve is straight between its models on log–log axes, so that the ratio of two curves is a
+    contrast of at most four models. It is taken in the rounds that they share, in which whatever slows the
+    machine slows them all, and told beside the milliseconds.
     """
     lines = {name: line for name, line in strategy_lines(rows).items() if len(line) > 1}
     if len(lines) < 2:
@@ -72,9 +77,10 @@ def _equal_macs_sentence(rows: Sequence[MeasuredRow]) -> str | None:
     reached = [reading for name, line in lines.items() if (reading := _read_at(name, line, macs))]
     if len(reached) < 2:
         return None
-    best, *others = sorted(reached, key=lambda reading: reading.relative)
+    best = _fastest(reached, contrast)
+    others = [(other, _ratio(other, best, contrast)) for other in reached if other is not best]
     where = f"At {format_count(macs)} MACs"
-    tied = [other.name for other in others if not best.high < other.low]
+    tied = [other.name for other, ratio in others if ratio.interval is None or ratio.interval.low <= 1]
     in_ms = sorted(reached, key=lambda reading: reading.latency_ms)
     listed = ", ".join(f"{reading.name} {_ms(reading)}" for reading in in_ms)
     if len(tied) == len(others):
@@ -85,11 +91,42 @@ def _equal_macs_sentence(rows: Sequence[MeasuredRow]) -> str | None:
     if tied:
         names = " or ".join([best.name, *tied])
         return f"{where}, {names} is the fastest way to scale {rows[0].model}, undecided which ({listed})."
-    ratios = f"{others[0].low / best.high:.2f}–{others[0].high / best.low:.2f}"
+    second, ratio = min(others, key=lambda pair: pair[1].value)
+    low, high = ratio.interval or (1.0, math.inf)
     return (
         f"{where}, {best.name} is the fastest way to scale {rows[0].model}: {listed}. "
-        f"{others[0].name.capitalize()} takes {ratios} times as long as {best.name} (95 %)."
+        f"{second.name.capitalize()} takes {low:.2f}–{high:.2f} times as long as {best.name} "
+        f"(95 %, in the same rounds)."
     )
+
+
+def _fastest(reached: Sequence[_Reading], contrast: Contrast) -> _Reading:
+    """The reading that no other is faster than, by their ratios."""
+    best = reached[0]
+    for reading in reached[1:]:
+        if _ratio(reading, best, contrast).value < 1:
+            best = reading
+    return best
+
+
+def _ratio(reading: _Reading, other: _Reading, contrast: Contrast) -> Estimate:
+    """How many times as long one curve takes as the other.
+
+    Where they share no rounds (groups that did not fit in memory together), the quotient of their relative
+    latencies, whose interval is as wide as both ends allow.
+    """
+    weights = dict(reading.weights)
+    for spec_id, weight in other.weights.items():
+        weights[spec_id] = weights.get(spec_id, 0.0) - weight
+    # Models that both curves rest on cancel; a rest in the last digits is none.
+    weights = {spec_id: weight for spec_id, weight in weights.items() if abs(weight) > 1e-12}
+    if not weights:
+        return Estimate(1.0, Interval(1.0, 1.0))
+    measured = contrast(weights)
+    if measured is not None:
+        return measured
+    ends = Interval(reading.low / other.high, reading.high / other.low if other.low else math.inf)
+    return Estimate(reading.relative / other.relative, ends)
 
 
 def _common_macs(lines: Sequence[Sequence[MeasuredRow]]) -> int:
@@ -101,9 +138,13 @@ def _common_macs(lines: Sequence[Sequence[MeasuredRow]]) -> int:
 
 
 class _Reading(msgspec.Struct, frozen=True):
-    """A strategy's curve read at some MACs: milliseconds, and latency relative to the reference network."""
+    """A strategy's curve read at some MACs: milliseconds, and latency relative to the reference network.
+
+    `weights`: the models between which it was read, and the share of each in the logarithm.
+    """
 
     name: str
+    weights: dict[str, float]
     latency_ms: float
     latency_low_ms: float | None
     latency_high_ms: float | None
@@ -113,19 +154,30 @@ class _Reading(msgspec.Struct, frozen=True):
 
 
 def _read_at(name: str, line: Sequence[MeasuredRow], macs: float) -> _Reading | None:
-    fields = (
-        *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
-        *("relative_latency", "relative_ci_low", "relative_ci_high"),
-    )
-    values = [
-        loglog_at([(float(row.macs or 0), value) for row in line if (value := getattr(row, field))], macs)
-        for field in fields
-    ]
-    latency_ms, low_ms, high_ms, relative, low, high = values
+    weights = loglog_weights([float(row.macs or 0) for row in line], macs)
+    if weights is None:
+        return None
+
+    def read(field: str) -> float | None:
+        values = [getattr(line[place], field) for place, _ in weights]
+        if any(value is None for value in values):
+            return None
+        return math.exp(sum(w * math.log(value) for (_, w), value in zip(weights, values, strict=True)))
+
+    latency_ms, relative = read("latency_ms"), read("relative_latency")
     if latency_ms is None or relative is None:
         return None
-    # Without an interval nothing is decided: it is as wide as it can be.
-    return _Reading(name, latency_ms, low_ms, high_ms, relative, low or 0.0, high or math.inf)
+    return _Reading(
+        name,
+        {line[place].spec_id: weight for place, weight in weights},
+        latency_ms,
+        read("latency_ci_low_ms"),
+        read("latency_ci_high_ms"),
+        relative,
+        # Without an interval nothing is decided: it is as wide as it can be.
+        read("relative_ci_low") or 0.0,
+        read("relative_ci_high") or math.inf,
+    )
 
 
 def _ms(reading: _Reading) -> str:

@@ -5,14 +5,25 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
 from scaleprof.errors import UsageError
-from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES, PUBLISHED_STRATEGY, UNTRIED_STATUSES, RunLog
+from scaleprof.records import (
+    BASE_STRATEGY,
+    MEASURED_STATUSES,
+    PUBLISHED_STRATEGY,
+    UNTRIED_STATUSES,
+    Host,
+    RunLog,
+    Workload,
+)
+from scaleprof.reporting.cautions import Caution
+from scaleprof.reporting.comparing import RunComparer
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import COSTS, METRICS, QUALITIES, Metric
-from scaleprof.reporting.rows import Caution, MeasuredRow, measured_row
+from scaleprof.reporting.rows import MeasuredRow, measured_row
 from scaleprof.reporting.verdict import verdict
 from scaleprof.stats.noise import noise_spread, noise_verdict
 from scaleprof.stats.pareto import pareto_front
@@ -84,16 +95,24 @@ def view_runs(logs: Sequence[RunLog], *, x: Metric | None = None, y: Metric | No
     The first chart of each is on the axes `x` and `y` (by default latency and quality).
     """
     parts = [
-        msgspec.structs.replace(log, records=tuple(r for r in log.records if r.workload == workload))
-        for log in logs
+        (
+            msgspec.structs.replace(log, records=tuple(r for r in log.records if r.workload == workload)),
+            comparer,
+        )
+        for log, comparer in ((log, RunComparer(log)) for log in logs)
         for workload in dict.fromkeys(record.workload for record in log.records)
     ]
-    return [view_workload(part, key=f"run{number}", x=x, y=y) for number, part in enumerate(parts, start=1)]
+    return [
+        view_workload(part, comparer, key=f"run{number}", x=x, y=y)
+        for number, (part, comparer) in enumerate(parts, start=1)
+    ]
 
 
-def view_workload(log: RunLog, *, key: str, x: Metric | None = None, y: Metric | None = None) -> RunView:
-    """The view of records that share one workload."""
-    rows = tuple(measured_row(record, log.header) for record in log.records)
+def view_workload(
+    log: RunLog, comparer: RunComparer, *, key: str, x: Metric | None = None, y: Metric | None = None
+) -> RunView:
+    """The view of records that share one workload; the comparer knows the whole run."""
+    rows = tuple(measured_row(record, comparer) for record in log.records)
     points = [row for row in rows if row.status in MEASURED_STATUSES]
     costs = tuple(metric for metric in COSTS if _any_value(metric, points))
     qualities = tuple(metric for metric in QUALITIES if _any_value(metric, points))
@@ -105,8 +124,8 @@ def view_workload(log: RunLog, *, key: str, x: Metric | None = None, y: Metric |
     )
     return RunView(
         key=key,
-        title=_title(rows),
-        verdict=verdict(rows),
+        title=_title(rows, comparer.workloads),
+        verdict=verdict(rows, partial(comparer.contrast, log.records[0].workload)),
         trust=_trust(log, rows),
         strategies=tuple(dict.fromkeys(row.strategy for row in rows)),
         rows=rows,
@@ -205,11 +224,18 @@ def _curves(points: Sequence[MeasuredRow]) -> tuple[Curve, ...]:
     return tuple(curves)
 
 
-def _title(rows: Sequence[MeasuredRow]) -> str:
+def _title(rows: Sequence[MeasuredRow], workloads: Sequence[Workload]) -> str:
+    """Models, device and batch, and what else tells this workload from the run's others."""
     *others, last = dict.fromkeys(row.model for row in rows)
     models = f"{', '.join(others)} and {last}" if others else last
     first = rows[0]
-    return f"{models} on {first.device} at batch {first.batch_size}"
+    words = {
+        "threads": f" with {plural(first.threads, 'thread', 'threads')}",
+        "dtype": f" in {first.dtype}",
+        "memory_format": f" {first.memory_format}",
+    }
+    apart = [text for name, text in words.items() if len({getattr(one, name) for one in workloads}) > 1]
+    return f"{models} on {first.device}{''.join(apart)} at batch {first.batch_size}"
 
 
 def _curve_words(strategy: str, line: Sequence[MeasuredRow], metric: Metric) -> str:
@@ -227,22 +253,30 @@ def _trust(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
     failures = len(rows) - sum(counts[status] for status in (*MEASURED_STATUSES, *untried))
     workload = log.records[0].workload
     strategies = len({row.strategy for row in rows} - {BASE_STRATEGY})
-    threads = plural(workload.threads, "thread", "threads")
+    missed = sum(row.stop == "budget_exhausted" for row in rows)
+    within = len([row for row in rows if row.stop]) - missed
     matched = next((METRICS[row.match].label for row in rows if row.match), None)
     return (
         Fact("Device", device_name(log)),
-        Fact("Workload", f"batch {workload.batch_size}, {workload.dtype}, {workload.runtime}, {threads}"),
+        Fact("Workload", ", ".join(_workload_words(workload))),
         Fact("Models", f"{len(rows)} in {plural(strategies, 'strategy', 'strategies')}"),
         Fact("Budgets", f"equal {matched} at each φ" if matched else "as the formulas give them"),
         Fact(
             "Measured", f"{header.plan.preset} preset, {plural(header.plan.launches, 'launch', 'launches')}"
         ),
         Fact("Machine", _noise_words(log)),
+        Fact("Within target", f"{within} of {within + missed} (±{100 * header.plan.target_ci:.3g} %)"),
         Fact("Date", header.started_at[:10]),
         Fact("Unstable", str(counts["unstable"]), alarming=counts["unstable"] > 0),
         Fact("Failed", str(failures), alarming=failures > 0),
         *(Fact(status.capitalize(), str(number)) for status, number in untried.items()),
     )
+
+
+def _workload_words(workload: Workload) -> list[str]:
+    layout = [] if workload.memory_format == "contiguous" else [workload.memory_format]
+    threads = plural(workload.threads, "thread", "threads")
+    return [f"batch {workload.batch_size}", workload.dtype, *layout, workload.runtime, threads]
 
 
 def _noise_words(log: RunLog) -> str:
@@ -295,14 +329,34 @@ def _environment(log: RunLog) -> tuple[Fact, ...]:
             f"{host.cpu_model}, {host.usable_cpus} of {host.logical_cpus} CPUs usable, {host.cpu_capability}",
         ),
         Fact("GPU", gpu),
+        Fact("Clock and load", _conditions(host)),
         Fact("Memory", format_bytes(host.memory_bytes)),
         Fact("System", host.system),
         Fact("Python", host.python),
         Fact("torch", f"{host.torch}, torchvision {host.torchvision}"),
+        Fact(
+            "Threads", f"{host.openmp or 'OpenMP unknown'}, waiting {host.openmp_wait_policy or 'as it does'}"
+        ),
         Fact("Allocator", host.allocator),
         Fact("scaleprof", f"{header.scaleprof}, protocol {header.protocol}, seed {header.seed}"),
         Fact("Started", header.started_at),
     )
+
+
+def _conditions(host: Host) -> str:
+    """What the machine's speed hung on when the run began, as far as the system tells."""
+    switches = {None: "not told", True: "on", False: "off"}
+    parts = [
+        f"governor {host.governor or 'not told'}",
+        f"turbo {switches[host.turbo]}",
+        f"hyper-threads {switches[host.smt]}",
+        f"quota {'none' if host.cgroup_cpus is None else f'{host.cgroup_cpus:.3g} CPUs'}",
+    ]
+    if host.load_1m is not None:
+        parts.append(f"load {host.load_1m:.2f}")
+    if host.cpu_pressure is not None:
+        parts.append(f"{host.cpu_pressure:.0%} of the last 10 s waited for a CPU")
+    return ", ".join(parts)
 
 
 def _short(row: MeasuredRow) -> str:

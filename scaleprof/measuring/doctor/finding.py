@@ -1,10 +1,9 @@
-"""What one check came to, and the small readers that several of them share."""
+"""What one check came to, and the words that several of them share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -42,20 +41,6 @@ def warn(check: str, seen: str, remedy: str) -> Finding:
 def unknown(check: str, seen: str = UNTOLD, remedy: str | None = None) -> Finding:
     """The system does not say."""
     return Finding(check, "unknown", seen, remedy)
-
-
-def read_text(path: Path) -> str | None:
-    """A small file of the kernel's, stripped; None where it is missing or may not be read."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return None
-
-
-def read_int(path: Path) -> int | None:
-    """The whole number in a file; None where there is none."""
-    text = read_text(path)
-    return int(text) if text is not None and text.lstrip("-").isdecimal() else None
 
 
 def printable(text: str) -> str:

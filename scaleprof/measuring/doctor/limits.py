@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
+from scaleprof.measuring.cgroups import smallest_quota
 from scaleprof.measuring.doctor.finding import (
     UNTOLD,
     Finding,
     fine,
     percent,
-    read_int,
-    read_text,
     unknown,
     warn,
 )
 from scaleprof.measuring.energy import EnergyUnavailableError, Rapl, packages
 from scaleprof.measuring.host import available_memory_bytes
+from scaleprof.measuring.kernel_files import read_text
 from scaleprof.units import format_bytes, format_count
 
-_CGROUPS = Path("sys/fs/cgroup")
 _POWERCAP = Path("sys/class/powercap")
 _THROTTLED = 0.01
 _SWAP = 0.01
@@ -53,16 +50,9 @@ class LimitFacts(msgspec.Struct, frozen=True):
     rapl: str | None
 
 
-class _Quota(NamedTuple):
-    cpus: float
-    periods: int | None
-    throttled: int | None
-
-
 def read_limits(threads: int, root: Path = Path("/")) -> LimitFacts:
     """The facts, from procfs and sysfs below `root`."""
-    quotas = [quota for folder in _cpu_cgroups(root) if (quota := _quota(folder)) is not None]
-    quota = min(quotas, key=lambda quota: quota.cpus, default=None)
+    quota = smallest_quota(root)
     memory = _meminfo(root)
     return LimitFacts(
         threads=threads,
@@ -76,44 +66,6 @@ def read_limits(threads: int, root: Path = Path("/")) -> LimitFacts:
         has_rapl=bool(packages(root / _POWERCAP)),
         rapl=_rapl(root),
     )
-
-
-def _cpu_cgroups(root: Path) -> Iterator[Path]:
-    """Folders of the cgroups that may limit this process's CPU time, innermost first; v2, then v1."""
-    for line in (read_text(root / "proc" / "self" / "cgroup") or "").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        top = root / _CGROUPS
-        mounts = [top / controllers, top / "cpu"] if controllers else [top, top / "unified"]
-        for mount in mounts:
-            # Inside a container the path may be the host's: then the mount itself is this cgroup.
-            folder = mount / path.strip("/")
-            for place in (folder, *folder.parents):
-                if place.is_relative_to(mount):
-                    yield place
-
-
-def _quota(folder: Path) -> _Quota | None:
-    """A cgroup's CPU quota; None if this is not one that limits CPU time."""
-    limit = read_text(folder / "cpu.max")
-    micros = read_int(folder / "cpu.cfs_quota_us")
-    if limit is not None:
-        quota, _, period = limit.partition(" ")
-        cpus = float("inf") if quota == "max" else int(quota) / int(period or 100_000)
-    elif micros is not None:
-        period_us = read_int(folder / "cpu.cfs_period_us")
-        cpus = float("inf") if micros < 0 or not period_us else micros / period_us
-    elif "cpu" in (read_text(folder / "cgroup.controllers") or "").split():
-        return _Quota(float("inf"), None, None)  # the outermost cgroup has no cpu.max and no limit
-    else:
-        return None
-    lines = (read_text(folder / "cpu.stat") or "").splitlines()
-    counts = dict(line.split() for line in lines)
-    periods, throttled = (
-        int(counts[name]) if name in counts else None for name in ("nr_periods", "nr_throttled")
-    )
-    return _Quota(cpus, periods, throttled)
 
 
 def _meminfo(root: Path) -> dict[str, int]:

@@ -13,16 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from scaleprof.measuring.doctor.finding import (
-    UNTOLD,
-    Finding,
-    fine,
-    percent,
-    printable,
-    read_text,
-    unknown,
-    warn,
-)
+from scaleprof.measuring.doctor.finding import UNTOLD, Finding, fine, percent, printable, unknown, warn
+from scaleprof.measuring.kernel_files import read_text
 from scaleprof.units import plural
 
 LOOK_S = 1.0
@@ -81,7 +73,7 @@ def read_neighbours(
     own_pid: int | None = None,
 ) -> NeighbourFacts:
     """The facts, from procfs and sysfs below `root`, on a machine of so many CPUs."""
-    load, pressure = _load(root), _pressure(root)  # before the look: they are of the past
+    load, pressure = _load(root), cpu_pressure(root)  # before the look: they are of the past
     before = _glance(root)
     pause(LOOK_S)
     after = _glance(root)
@@ -113,8 +105,11 @@ def _load(root: Path) -> float | None:
     return float(text.split()[0]) if text else None
 
 
-def _pressure(root: Path) -> float | None:
-    """`avg10` of the line `some avg10=1.09 avg60=… total=…`, as a share."""
+def cpu_pressure(root: Path) -> float | None:
+    """Share of the last ten seconds in which some task waited for a CPU.
+
+    The kernel tells it as `avg10` in the line `some avg10=1.09 avg60=… total=…`.
+    """
     for line in (read_text(root / "proc" / "pressure" / "cpu") or "").splitlines():
         kind, *fields = line.split()
         if kind == "some":

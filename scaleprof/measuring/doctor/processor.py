@@ -10,16 +10,8 @@ from pathlib import Path
 import msgspec
 
 from scaleprof.measuring.cpus import parse_cpu_list
-from scaleprof.measuring.doctor.finding import (
-    UNTOLD,
-    Finding,
-    cpu_ranges,
-    fine,
-    read_int,
-    read_text,
-    unknown,
-    warn,
-)
+from scaleprof.measuring.doctor.finding import UNTOLD, Finding, cpu_ranges, fine, unknown, warn
+from scaleprof.measuring.kernel_files import read_int, read_text
 
 _CPUS = Path("sys/devices/system/cpu")
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 
-from scaleprof.measuring.doctor.finding import Finding, fine, printable, read_text, unknown, warn
+from scaleprof.measuring.doctor.finding import Finding, fine, printable, unknown, warn
 from scaleprof.measuring.doctor.probe import TorchFacts, ask_torch
+from scaleprof.measuring.kernel_files import read_text
 
 _MALLOCS = ("jemalloc", "tcmalloc", "mimalloc", "hoard", "snmalloc")
 _THREAD_VARIABLE = re.compile(r"[A-Z]+_NUM_THREADS")

@@ -1,0 +1,81 @@
+"""What the rows of a run are compared by: rounds that they share, and the machine at its best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scaleprof.records import BASE_STRATEGY, Launch, Record, RunHeader, RunLog, Workload
+from scaleprof.stats.contrasts import contrast, ratio
+from scaleprof.stats.drift import best_decile_s
+from scaleprof.stats.intervals import Estimate
+from scaleprof.stats.noise import noise_spread
+
+
+class RunComparer:
+    """The records of a run, ready to be set against each other.
+
+    Attributes:
+        header: of the run.
+        workloads: of the run, in order.
+        noise: spread (p90/p10) of the matrix product over the whole run; None without any timing.
+    """
+
+    def __init__(self, log: RunLog) -> None:
+        self.header: RunHeader = log.header
+        self.workloads = tuple(dict.fromkeys(record.workload for record in log.records))
+        self._records = {(record.workload, record.spec.spec_id): record for record in log.records}
+        self.noise = noise_spread([launch for record in log.records for launch in record.launches])
+        self._best_s = {
+            key: best_decile_s(
+                launch
+                for record in log.records
+                if _machine(record.workload) == key
+                for launch in record.launches
+            )
+            for key in {_machine(record.workload) for record in log.records}
+        }
+
+    def best_reference_s(self, workload: Workload) -> float | None:
+        """The reference network's time when the machine was at its best (its 10th percentile), in seconds."""
+        return self._best_s.get(_machine(workload))
+
+    def to_base(self, record: Record) -> Estimate | None:
+        """How many times as long as its model's base it takes, in the rounds that both are in."""
+        base = self._base(record)
+        if base is None or not (base.measured and record.measured):
+            return None
+        return ratio(record.launches, base.launches, anchor=self._anchor(record.workload))
+
+    def contrast(self, workload: Workload, weights: Mapping[str, float]) -> Estimate | None:
+        """`exp(Σ wᵢ·log latencyᵢ)` of models by name, in the rounds that all are in; None without any."""
+        parties = [
+            (weight, self._records[workload, spec_id].launches)
+            for spec_id, weight in weights.items()
+            if weight
+        ]
+        return contrast(parties) if parties else None
+
+    def _base(self, record: Record) -> Record | None:
+        return next(
+            (
+                other
+                for (workload, _), other in self._records.items()
+                if workload == record.workload
+                and other.spec.strategy == BASE_STRATEGY
+                and other.spec.model == record.spec.model
+            ),
+            None,
+        )
+
+    def _anchor(self, workload: Workload) -> tuple[Launch, ...]:
+        """The launches of the model that was measured in every group; none, if one group held all."""
+        for (other, _), record in self._records.items():
+            groups = {launch.group for launch in record.launches}
+            if _machine(other) == _machine(workload) and len(groups) > 1:
+                return record.launches
+        return ()
+
+
+def _machine(workload: Workload) -> tuple[str, int]:
+    """What the reference network's time depends on."""
+    return (workload.device, workload.threads)
