@@ -16,6 +16,7 @@ import scaleprof as sp
 from scaleprof.app.counting import count_families
 from scaleprof.cli import cli
 from scaleprof.errors import ExitCode
+from scaleprof.measuring.presets import PRESETS
 from scaleprof.models import FAMILIES
 from scaleprof.reporting.tables import latency_text
 
@@ -106,6 +107,23 @@ def test_the_readmes_counters_are_those_of_the_page() -> None:
     assert shown
     assert page.endswith(shown)
     assert "NOT IDENTICAL" not in page
+
+
+@pytest.mark.parametrize("name", ["coverage", "repeatability", "neighbour", "overhead"])
+def test_the_page_on_measuring_holds_the_tables_of_its_benchmarks(name: str) -> None:
+    page = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
+    table = page.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
+    assert table.count("\n| ") > 4
+    assert (ROOT / "benchmarks" / f"{name}.py").exists()
+
+
+def test_the_page_on_measuring_tells_the_presets_as_they_are() -> None:
+    page = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
+    for plan in PRESETS.values():
+        rounds = f"{plan.min_rounds} to {plan.max_rounds}"
+        start = f"| `{plan.preset}` | {plan.launches} | {rounds} | ±{100 * plan.target_ci:g} % |"
+        (line,) = [line for line in page.splitlines() if line.startswith(start)]
+        assert f"until {plan.heavy_s:g} s" in line
 
 
 def test_decisions_are_numbered_without_gaps() -> None:

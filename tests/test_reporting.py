@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from builders import family_log, make_header, make_launch, make_log, make_record, make_spec
+from builders import HOST, family_log, make_header, make_launch, make_log, make_record, make_spec
 from rich.console import Console
 
 import scaleprof as sp
 from scaleprof.app.reporting import render
 from scaleprof.errors import NothingToShowError, UsageError
 from scaleprof.models import FAMILIES
-from scaleprof.records import ModelSpec, Quoted, Record, Workload
+from scaleprof.records import ModelSpec, Quoted, Record, RunLog, Sustained, Visit, Warmup, Workload
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import CostRow, MeasuredRow, cost_row, measured_row, to_json
@@ -73,6 +73,99 @@ def test_every_null_measurement_has_its_reason() -> None:
         nulls = {name for name in measurements if getattr(row, name) is None}
         assert nulls == {name for name in row.nulls if name in measurements}
         assert all(row.nulls.values())
+
+
+def test_a_row_is_compared_with_its_base_in_the_same_rounds() -> None:
+    log = family_log()
+    rows = sp.Run(log).rows
+    assert rows[0].ratio_to_base == 1
+    assert rows[1].ratio_to_base == pytest.approx(2)
+    # Launches drift together, so that the ratio has no spread.
+    assert (rows[1].ratio_ci_low, rows[1].ratio_ci_high) == (pytest.approx(2), pytest.approx(2))
+    assert row_of().nulls["ratio_to_base"] == "the model's base was not measured in the same rounds"
+
+
+def test_drift_is_corrected_to_the_best_decile_of_the_run() -> None:
+    row = row_of()
+    assert row.relative_latency is not None
+    assert row.drift_corrected_ms == pytest.approx(row.relative_latency * 1.0)
+
+
+def test_a_launch_that_was_weighed_gives_all_of_them_their_memory() -> None:
+    weighed, others = make_launch(), [make_launch(launch=n, peak_memory_bytes=None) for n in (1, 2)]
+    row = row_of(msgspec.structs.replace(make_record(), launches=(weighed, *others)))
+    assert row.peak_memory_bytes == 50_000_000
+    assert "peak_memory_bytes" not in row.nulls
+
+
+def test_throughput_is_of_the_passes_that_ran_back_to_back() -> None:
+    ran = Sustained(10, (0.1,) * 20, energy_j=30.0, idle_power_w=5.0)
+    launches = tuple(msgspec.structs.replace(make_launch(launch=n), sustained=ran) for n in range(3))
+    row = row_of(msgspec.structs.replace(make_record(), launches=launches))
+    assert row.throughput_per_s == pytest.approx(100)
+    assert row.energy_j == pytest.approx(0.15)
+    assert row.energy_net_j == pytest.approx(0.10)
+    assert row_of().nulls["throughput_per_s"].startswith("it was not run back to back")
+
+
+def disturbed(**fields: object) -> list[str]:
+    launches = tuple(msgspec.structs.replace(make_launch(launch=n), **fields) for n in range(3))  # type: ignore[arg-type]
+    return [one.code for one in row_of(msgspec.structs.replace(make_record(), launches=launches)).warnings]
+
+
+def visits(**fields: object) -> tuple[Visit, ...]:
+    return tuple(msgspec.structs.replace(visit, **fields) for visit in make_launch().visits)  # type: ignore[arg-type]
+
+
+def test_each_disturbance_is_a_warning_with_its_own_code() -> None:
+    assert disturbed(denormal_share=0.2) == ["denormals"]
+    assert disturbed(output_std=1e-9) == ["output_scale"]
+    assert disturbed(visits=visits(minor_faults=3000)) == ["page_faults"]
+    assert disturbed(visits=visits(throttled_s=0.02)) == ["throttled"]
+    assert disturbed(warmup=Warmup(60, 5.0, stationary=False)) == ["warmup_not_settled"]
+    assert disturbed(complete=False) == ["incomplete_launch"]
+
+
+def test_a_target_that_was_missed_is_a_warning_whose_remedy_knows_the_noise() -> None:
+    launches = tuple(make_launch(0.01 * 1.1**n, launch=n) for n in range(3))
+    (warning,) = row_of(msgspec.structs.replace(make_record(), launches=launches)).warnings
+    assert warning.code == "target_missed"
+    assert "--preset rigorous" in warning.remedy
+    noisy = tuple(
+        msgspec.structs.replace(
+            launch,
+            visits=tuple(
+                msgspec.structs.replace(visit, matrix_product_s=(0.001 * (1 + visit.round),))
+                for visit in launch.visits
+            ),
+        )
+        for launch in launches
+    )
+    (warning,) = row_of(msgspec.structs.replace(make_record(), launches=noisy)).warnings
+    assert "very noisy" in warning.remedy
+    assert "scaleprof doctor" in warning.remedy
+
+
+def test_a_dtype_that_the_processor_only_emulates_is_a_warning() -> None:
+    host = msgspec.structs.replace(HOST, native_dtypes=("fp32",))
+    record = make_record(workload=Workload("cpu", threads=2, dtype="fp16"))
+    row = measured_row(record, RunComparer(RunLog(make_header(host=host), (record,))))
+    assert [warning.code for warning in row.warnings] == ["emulated_dtype"]
+
+
+def test_tables_have_a_column_for_each_axis_that_varies() -> None:
+    workloads = [Workload("cpu", threads=n, dtype=dtype) for n in (1, 2) for dtype in ("fp32", "bf16")]  # type: ignore[arg-type]
+    rows = sp.Run(make_log(*(make_record(workload=one) for one in workloads))).rows
+    header = to_markdown(rows).splitlines()[0]
+    assert "| threads | dtype | latency" in header
+    assert "batch" not in header
+    views = view_runs([make_log(*(make_record(workload=one) for one in workloads))])
+    assert [view.title.partition(" on ")[2] for view in views] == [
+        "cpu with 1 thread in fp32 at batch 1",
+        "cpu with 1 thread in bf16 at batch 1",
+        "cpu with 2 threads in fp32 at batch 1",
+        "cpu with 2 threads in bf16 at batch 1",
+    ]
 
 
 def test_a_failed_row_has_no_number_and_its_reason() -> None:

@@ -18,11 +18,12 @@ from builders import make_plan_of
 
 from scaleprof.engines.local import LocalBench, open_worker, worker_environment
 from scaleprof.measuring.messages import Job
+from scaleprof.measuring.preparing import Preparer, inputs_as
 from scaleprof.measuring.rounds import BenchLostError, JobFailedError, Step
 from scaleprof.measuring.schedule import Progress, Schedule
 from scaleprof.measuring.weights import OutputError, output_std, settle_batch_norms
 from scaleprof.models import FAMILIES
-from scaleprof.records import ModelSpec, Workload
+from scaleprof.records import DType, ModelSpec, Workload
 from scaleprof.scaling.rounding import Scale
 from scaleprof.scaling.rules import Factors, factors
 from scaleprof.scaling.sweep import Sweep, expand, parse_phi
@@ -66,6 +67,60 @@ def test_a_worker_builds_and_times_a_model(bench: LocalBench) -> None:
     weights = 4 * sum(p.numel() for p in FAMILIES["efficientnet_b0"].build(job.spec).parameters())
     assert built.peak_memory_bytes is not None
     assert weights < built.peak_memory_bytes < 10 * weights
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_a_model_is_timed_in_the_dtype_and_layout_of_its_workload(bench: LocalBench, dtype: DType) -> None:
+    workload = Workload("cpu", batch_size=2, threads=1, dtype=dtype, memory_format="channels_last")
+    job = tiny_jobs(workload)[0]
+    built = bench.build(job)
+    (images,) = FAMILIES["efficientnet_b0"].inputs(job.spec, 2)
+    assert built.input_bytes == images.numel() * 2
+    assert 1e-3 < built.output_std < 1e3
+    assert bench.visit(job).samples_s
+    weights = 2 * sum(p.numel() for p in FAMILIES["efficientnet_b0"].build(job.spec).parameters())
+    assert built.peak_memory_bytes is not None
+    assert built.peak_memory_bytes > weights
+
+
+def test_networks_and_inputs_are_cast_and_laid_out() -> None:
+    workload = Workload("cpu", threads=1, dtype="bf16", memory_format="channels_last")
+    prepared = Preparer("cpu", 0).prepare(tiny_jobs(workload)[0])
+    floats = [tensor for tensor in prepared.network.state_dict().values() if tensor.is_floating_point()]
+    assert {tensor.dtype for tensor in (*floats, *prepared.inputs)} == {torch.bfloat16}
+    assert prepared.inputs[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_token_ids_keep_their_type() -> None:
+    ids, images = torch.zeros(1, 7, dtype=torch.long), torch.zeros(1, 3, 8, 8)
+    cast = inputs_as([ids, images], "fp16", "channels_last")
+    assert [tensor.dtype for tensor in cast] == [torch.long, torch.float16]
+
+
+def test_a_visit_tells_what_the_kernel_counted(bench: LocalBench) -> None:
+    job = tiny_jobs()[0]
+    bench.build(job)
+    visited = bench.visit(job)
+    assert visited.cpu_s is not None
+    assert visited.cpu_s > 0
+    assert visited.minor_faults is not None
+    assert visited.involuntary_switches is not None
+
+
+def test_a_model_runs_back_to_back_for_as_long_as_it_is_told(bench: LocalBench) -> None:
+    job = tiny_jobs()[0]
+    bench.build(job)
+    ran = bench.sustain(job, 0.5)
+    assert sum(ran.chunks_s) >= 0.5
+    assert len(ran.chunks_s) > 1
+    assert (ran.energy_j is None) == (ran.energy_missing is not None)
+
+
+def test_the_default_allocator_is_left_as_it_is() -> None:
+    with open_worker(device="cpu", threads=1, seed=0, timeout_s=60, allocator="default") as made:
+        environment = Path(f"/proc/{made.pid}/environ").read_bytes().split(b"\0")
+        assert not any(entry.startswith(b"MALLOC_TRIM_THRESHOLD_=") for entry in environment)
+        assert made.host.allocator == "default"
 
 
 def test_references_after_a_visit_are_those_before_the_next(bench: LocalBench) -> None:

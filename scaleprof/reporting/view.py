@@ -334,9 +334,7 @@ def _environment(log: RunLog) -> tuple[Fact, ...]:
         Fact("System", host.system),
         Fact("Python", host.python),
         Fact("torch", f"{host.torch}, torchvision {host.torchvision}"),
-        Fact(
-            "Threads", f"{host.openmp or 'OpenMP unknown'}, waiting {host.openmp_wait_policy or 'as it does'}"
-        ),
+        Fact("Threads", f"{host.openmp or 'OpenMP'}, waiting {host.openmp_wait_policy or 'as it does'}"),
         Fact("Allocator", host.allocator),
         Fact("scaleprof", f"{header.scaleprof}, protocol {header.protocol}, seed {header.seed}"),
         Fact("Started", header.started_at),

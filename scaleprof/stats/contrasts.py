@@ -4,8 +4,8 @@ A contrast is `Σ wᵢ·log xᵢ` with `Σ wᵢ = 0`, xᵢ the median sample of 
 all samples of the round drops out of it. Weights (+1, -1) make the logarithm of a ratio.
 
 What slows one visit of a round and not the next is seen by the reference network around each visit. The same
-contrast of the references' logarithms is zero but for that, since the order of visits is random; so β times it
-is taken off, with the β that leaves the least variance (a control variate), between 0 and 1.
+contrast of the references' logarithms is zero but for that, since the order of visits is random; so β times
+it is taken off, with the β that leaves the least variance (a control variate), between 0 and 1.
 """
 
 from __future__ import annotations

@@ -1,0 +1,74 @@
+"""A sweep alone and beside a busy process: `python benchmarks/neighbour.py [--write]`.
+
+The same models are swept twice, the second time with a process on the same CPUs that never rests. Milliseconds
+then rise, and the run must say that the machine was noisy; the ratios to the base, taken inside the same rounds,
+should stay within their intervals.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tables import Table, describe_machine, write_between
+
+import scaleprof as sp
+from scaleprof.reporting.rows import MeasuredRow
+from scaleprof.reporting.tables import latency_text, ratio_text
+
+BUSY = "while True: sum(range(10_000))"
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    neighbour = subprocess.Popen([sys.executable, "-c", BUSY])
+    try:
+        yield
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+
+
+def sweep() -> sp.Run:
+    return sp.sweep("efficientnet_b0", phi="0..1", device="cpu")
+
+
+def holds(alone: MeasuredRow, beside: MeasuredRow) -> bool:
+    """Whether the busy run's interval holds what was measured alone."""
+    if alone.ratio_to_base is None or beside.ratio_ci_low is None or beside.ratio_ci_high is None:
+        return False
+    return beside.ratio_ci_low <= alone.ratio_to_base <= beside.ratio_ci_high
+
+
+def main() -> None:
+    alone = sweep()
+    with busy_process():
+        beside = sweep()
+    pairs = list(zip(alone.rows, beside.rows, strict=True))[1:]
+    rows = [
+        [quiet.spec_id, latency_text(quiet), latency_text(busy), ratio_text(quiet), ratio_text(busy)]
+        + ["yes" if holds(quiet, busy) else "**no**"]
+        for quiet, busy in pairs
+    ]
+    header = ("model", "alone", "beside a busy process", "÷ base alone", "÷ base beside", "within")
+    kept = sum(holds(quiet, busy) for quiet, busy in pairs)
+    text = "\n".join(
+        [
+            describe_machine(),
+            "",
+            Table(header, rows).markdown(),
+            "",
+            f"Alone the run calls the machine {alone.noise_verdict} (matrix product p90/p10 "
+            f"{alone.noise or 0:.2f}), beside the busy process {beside.noise_verdict} ({beside.noise or 0:.2f}). "
+            f"{kept} of {len(pairs)} ratios lie within the busy run's interval.",
+        ]
+    )
+    print(text)
+    if "--write" in sys.argv[1:]:
+        write_between("neighbour", text)
+
+
+if __name__ == "__main__":
+    main()
