@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from scaleprof.records import Launch, Sustained, Visit, Warmup
+from scaleprof.stats import intervals
 from scaleprof.stats.contrasts import ratio
 from scaleprof.stats.intervals import Estimate, over_launches
 from scaleprof.stats.sustained import throughput
@@ -267,8 +268,17 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--trials", type=int, default=4000)
+    parser.add_argument(
+        "--floor",
+        type=float,
+        default=intervals.FLOOR_CONFIDENCE,
+        help="try another confidence of the floor; the one that is built in stays",
+    )
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     options = parser.parse_args()
+    if options.write and options.floor != intervals.FLOOR_CONFIDENCE:
+        parser.error("--write takes the floor that is built in")
+    intervals.FLOOR_CONFIDENCE = options.floor
     page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     if options.write and not MARKERS.search(page):
         print(f"{PAGE} has no <!-- coverage --> and <!-- /coverage -->: add them first", file=sys.stderr)

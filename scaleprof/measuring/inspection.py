@@ -26,7 +26,7 @@ from scaleprof.measuring.messages import Job
 from scaleprof.measuring.preparing import Preparer
 
 # Peaks taken one after another; the first pass may still hold what only a first pass needs.
-_MEMORY_PASSES = 3
+_MEMORY_PASSES = 2
 _PRIMING_PASSES = 2
 
 

@@ -28,11 +28,10 @@ CORRELATED_FROM = 0.2
 # Six values are the fewest whose median has a 95 % interval.
 MIN_MERGED = 6
 
-# Confidence of the interval of the pooled rounds, than which the interval over launches is never narrower.
-# Of three launches with independent noise, the tightest tenth of trios then cover the truth in 69 to 76 %
-# instead of 60 to 64 %. It is the most (0.50, 0.60, 0.67, 0.75, 0.80, 0.90, 0.95 were tried) that keeps
-# coverage below 98 % in all scenarios of benchmarks/coverage.py, from 2 to 10 launches of 6 to 30 rounds:
-# with 0.67 two launches pass that, with 0.80 three do, and 0.95 covers 99 % where 95 % is meant.
+# Confidence of the interval of the pooled rounds, than which the interval over launches is never narrower: a
+# protection from launches that agree by accident. Of the values tried it is the most that keeps coverage
+# below 98 % in all scenarios of benchmarks/coverage.py (its --floor tries others): 0.95 covers about 99 %
+# where 95 % is meant.
 FLOOR_CONFIDENCE = 0.6
 
 
