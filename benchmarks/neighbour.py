@@ -1,8 +1,8 @@
 """A sweep alone and beside a busy process: `python benchmarks/neighbour.py [--write]`.
 
-The same models are swept twice, the second time with a process on the same CPUs that never rests. Milliseconds
-then rise, and the run must say that the machine was noisy; the ratios to the base, taken inside the same rounds,
-should stay within their intervals.
+The same models are swept twice, the second time beside a process that never rests. Milliseconds then rise,
+and the run must say that the machine was noisy; the ratios to the base, taken inside the same rounds, should
+stay within their intervals.
 """
 
 from __future__ import annotations
@@ -48,8 +48,12 @@ def main() -> None:
         beside = sweep()
     pairs = list(zip(alone.rows, beside.rows, strict=True))[1:]
     rows = [
-        [quiet.spec_id, latency_text(quiet), latency_text(busy), ratio_text(quiet), ratio_text(busy)]
-        + ["yes" if holds(quiet, busy) else "**no**"]
+        [
+            quiet.spec_id,
+            *(latency_text(row) for row in (quiet, busy)),
+            *(ratio_text(row) for row in (quiet, busy)),
+            "yes" if holds(quiet, busy) else "**no**",
+        ]
         for quiet, busy in pairs
     ]
     header = ("model", "alone", "beside a busy process", "÷ base alone", "÷ base beside", "within")
@@ -61,8 +65,8 @@ def main() -> None:
             Table(header, rows).markdown(),
             "",
             f"Alone the run calls the machine {alone.noise_verdict} (matrix product p90/p10 "
-            f"{alone.noise or 0:.2f}), beside the busy process {beside.noise_verdict} ({beside.noise or 0:.2f}). "
-            f"{kept} of {len(pairs)} ratios lie within the busy run's interval.",
+            f"{alone.noise or 0:.2f}), beside the busy process {beside.noise_verdict} "
+            f"({beside.noise or 0:.2f}). {kept} of {len(pairs)} ratios lie within the busy run's interval.",
         ]
     )
     print(text)

@@ -83,6 +83,13 @@ def test_reports_need_no_torch(tmp_path: Path) -> None:
         (["sweep", "-b", "0"], "--batch-size 0 is not a list of whole numbers above zero"),
         (["sweep", "--threads", "9999"], "--threads 9999: this process may use 1 to"),
         (["sweep", "--device", "tpu"], "unknown device 'tpu': it is one of auto, cpu, cuda, cuda:N"),
+        (["sweep", "--threads", "1,two"], "--threads 1,two is not a list of whole numbers above zero"),
+        (["sweep", "--dtype", "fp32,fp61"], "--dtype 'fp61': did you mean 'fp16'? (fp32, bf16, fp16)"),
+        (
+            ["sweep", "--memory-format", "nhwc"],
+            "--memory-format 'nhwc' is not known (contiguous, channels_last)",
+        ),
+        (["sweep", "--allocator", "jemalloc"], "is not one of"),
         (["sweep", "--preset", "fast"], "unknown preset 'fast'"),
         (["sweep", "--timeout", "soon"], "--timeout soon is not a duration above zero"),
         (["sweep", "--target-ci", "200%"], "--target-ci 200% is not a share"),
@@ -293,6 +300,24 @@ def test_a_sweep_prints_rows_on_stdout_and_talks_on_stderr(scaleprof: Scaleprof,
     assert "4 of 4 models measured" in done.stderr.splitlines()[-1]  # "2 of them unstable" may follow
     again = scaleprof(*TINY, "-o", f"profiles/{run_path.name}", check=2)
     assert "--resume goes on with it" in again.stderr
+
+
+def test_axes_of_a_sweep_are_rows_of_their_own_with_every_number_or_its_reason(scaleprof: Scaleprof) -> None:
+    axes = ("--dtype", "fp32,bf16", "--memory-format", "contiguous,channels_last", "--threads", "1")
+    done = scaleprof(*TINY[:-1], "-4", *axes, "--strategy", "resolution", "--format", "json", check=0)
+    rows = json.loads(done.stdout)
+    assert all_measured(rows, 8)
+    workloads = {(row["dtype"], row["memory_format"]) for row in rows}
+    assert len(workloads) == 4
+    for row in rows:
+        assert row["throughput_per_s"] > 0
+        assert row["peak_memory_bytes"] > row["weight_bytes"]
+        assert row["ratio_to_base"] > 0
+        assert row["drift_corrected_ms"] > 0
+        assert row["latency_p90_ms"] is None or row["latency_p90_upper_ms"] >= row["latency_p90_ms"]
+        assert all(row["nulls"][name] for name in ("energy_j", "gpu_ms") if row[name] is None)
+    fp32, bf16 = (next(row for row in rows if row["dtype"] == dtype) for dtype in ("fp32", "bf16"))
+    assert bf16["weight_bytes"] == fp32["weight_bytes"] // 2
 
 
 def start_sweep(folder: Path, *more: str) -> subprocess.Popen[str]:

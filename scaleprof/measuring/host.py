@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from scaleprof.errors import MeasuringError, UsageError
@@ -121,7 +122,7 @@ def describe_host(device: str, allocator: str) -> Host:
         torch=str(torch.__version__),
         torchvision=torchvision.__version__,
         allocator=allocator,
-        openmp_wait_policy=os.environ.get("OMP_WAIT_POLICY"),
+        openmp_wait_policy=_waiting(os.environ),
         onednn=bool(torch.backends.mkldnn.is_available()),
         native_dtypes=native_dtypes(device),
         openmp=_openmp(),
@@ -133,6 +134,12 @@ def describe_host(device: str, allocator: str) -> Host:
         cpu_pressure=cpu_pressure(Path("/")),
         **facts,  # type: ignore[arg-type]
     )
+
+
+def _waiting(environment: Mapping[str, str]) -> str | None:
+    """How OpenMP's threads wait at barriers, as the environment sets it."""
+    spins = environment.get("GOMP_SPINCOUNT")
+    return f"spinning {spins} times" if spins else environment.get("OMP_WAIT_POLICY")
 
 
 def _openmp() -> str | None:
