@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the `scaleprof` command."""
     sys.excepthook = _crash
-    # As the workers have it: threads that spin long make a forecast on a busy machine a hundred times too long.
+    # As the workers have it: threads that spin long make a forecast on a busy machine far too long.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside: save, like Ctrl-C
     sys.exit(run(sys.argv[1:]))

@@ -306,8 +306,8 @@ def _trust_lines(run: Run) -> list[str]:
         )
     if missed:
         measured = sum(row.stop is not None for row in rows)
+        names = f": {', '.join(missed)}" if len(missed) < measured else ""
         lines.append(
-            f"{len(missed)} of {measured} did not reach the target of ±{100 * target:.3g} %: "
-            f"{', '.join(missed)}"
+            f"{len(missed)} of {measured} models did not reach the target of ±{100 * target:.3g} %{names}"
         )
     return lines
