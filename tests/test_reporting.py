@@ -109,12 +109,12 @@ def test_throughput_is_of_the_passes_that_ran_back_to_back() -> None:
 
 
 def disturbed(**fields: object) -> list[str]:
-    launches = tuple(msgspec.structs.replace(make_launch(launch=n), **fields) for n in range(3))  # type: ignore[arg-type]
+    launches = tuple(msgspec.structs.replace(make_launch(launch=n), **fields) for n in range(3))
     return [one.code for one in row_of(msgspec.structs.replace(make_record(), launches=launches)).warnings]
 
 
 def visits(**fields: object) -> tuple[Visit, ...]:
-    return tuple(msgspec.structs.replace(visit, **fields) for visit in make_launch().visits)  # type: ignore[arg-type]
+    return tuple(msgspec.structs.replace(visit, **fields) for visit in make_launch().visits)
 
 
 def test_each_disturbance_is_a_warning_with_its_own_code() -> None:
@@ -154,7 +154,7 @@ def test_a_dtype_that_the_processor_only_emulates_is_a_warning() -> None:
 
 
 def test_tables_have_a_column_for_each_axis_that_varies() -> None:
-    workloads = [Workload("cpu", threads=n, dtype=dtype) for n in (1, 2) for dtype in ("fp32", "bf16")]  # type: ignore[arg-type]
+    workloads = [Workload("cpu", threads=n, dtype=dtype) for n in (1, 2) for dtype in ("fp32", "bf16")]
     rows = sp.Run(make_log(*(make_record(workload=one) for one in workloads))).rows
     header = to_markdown(rows).splitlines()[0]
     assert "| threads | dtype | latency" in header
@@ -423,10 +423,10 @@ def test_a_report_replaces_its_own_kind_and_nothing_else(tmp_path: Path, format:
     path = tmp_path / "report"
     run = sp.Run(family_log())
     for _ in range(2):
-        sp.report(run, path, format=format)  # type: ignore[arg-type]
+        sp.report(run, path, format=format)
     path.write_text("<!doctype html><p>my page")
     with pytest.raises(UsageError, match="it is left alone"):
-        sp.report(run, path, format=format)  # type: ignore[arg-type]
+        sp.report(run, path, format=format)
     assert path.read_text() == "<!doctype html><p>my page"
 
 

@@ -54,9 +54,9 @@ ALLOCATORS: dict[AllocatorPolicy, tuple[str, dict[str, str]]] = {
     "pinned": ("glibc pinned", PINNED_ALLOCATOR),
     "default": ("default", {}),
 }
-# Threads that spin long make a pass a hundred times slower as soon as a neighbour wants the same CPUs; threads
-# that sleep at once make it twice as long where waking is slow, as in a virtual machine. So they spin for some
-# ten microseconds, and then sleep (benchmarks/waiting.py, docs/decisions/0015).
+# Threads that spin long make a pass a hundred times slower as soon as a neighbour wants the same CPUs;
+# threads that sleep at once make it twice as long where waking is slow, as in a virtual machine. So they spin
+# for some ten microseconds, and then sleep (benchmarks/waiting.py, docs/decisions/0015).
 OPENMP_WAITING = {"GOMP_SPINCOUNT": "3000"}
 _OVERRIDDEN = ("OMP_WAIT_POLICY",)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
