@@ -1,6 +1,7 @@
-"""A sweep alone and beside a busy process: `python benchmarks/neighbour.py [--write]`.
+"""Sweeps alone and beside a busy process: `python benchmarks/neighbour.py [--write]`.
 
-The same models are swept twice, the second time beside a process that never rests. Milliseconds then rise,
+The same models are swept twice, the second time beside a process that never rests; first with one thread,
+which leaves the neighbour a CPU, then with as many threads as CPUs. Milliseconds then rise,
 and the run must say that the machine was noisy; the ratios to the base, taken inside the same rounds, should
 stay within their intervals.
 """
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from tables import Table, describe_machine, write_between
 
 import scaleprof as sp
+from scaleprof.measuring import host
 from scaleprof.reporting.rows import MeasuredRow
 from scaleprof.reporting.tables import latency_text, ratio_text
 
@@ -31,8 +33,8 @@ def busy_process() -> Iterator[None]:
         neighbour.wait()
 
 
-def sweep() -> sp.Run:
-    return sp.sweep("efficientnet_b0", phi="0..1", device="cpu")
+def sweep(threads: int) -> sp.Run:
+    return sp.sweep("efficientnet_b0", phi="0..1", device="cpu", threads=threads)
 
 
 def holds(alone: MeasuredRow, beside: MeasuredRow) -> bool:
@@ -42,10 +44,10 @@ def holds(alone: MeasuredRow, beside: MeasuredRow) -> bool:
     return beside.ratio_ci_low <= alone.ratio_to_base <= beside.ratio_ci_high
 
 
-def main() -> None:
-    alone = sweep()
+def as_text(threads: int) -> str:
+    alone = sweep(threads)
     with busy_process():
-        beside = sweep()
+        beside = sweep(threads)
     pairs = list(zip(alone.rows, beside.rows, strict=True))[1:]
     rows = [
         [
@@ -56,12 +58,11 @@ def main() -> None:
         ]
         for quiet, busy in pairs
     ]
-    header = ("model", "alone", "beside a busy process", "÷ base alone", "÷ base beside", "within")
+    named = f"{threads} {'thread' if threads == 1 else 'threads'}"
+    header = (named, "alone", "beside a busy process", "÷ base alone", "÷ base beside", "within")
     kept = sum(holds(quiet, busy) for quiet, busy in pairs)
-    text = "\n".join(
+    return "\n".join(
         [
-            describe_machine(),
-            "",
             Table(header, rows).markdown(),
             "",
             f"Alone the run calls the machine {alone.noise_verdict} (matrix product p90/p10 "
@@ -69,6 +70,11 @@ def main() -> None:
             f"({beside.noise or 0:.2f}). {kept} of {len(pairs)} ratios lie within the busy run's interval.",
         ]
     )
+
+
+def main() -> None:
+    counts = dict.fromkeys([1, host.usable_cpus()])
+    text = "\n\n".join([describe_machine(), *map(as_text, counts)])
     print(text)
     if "--write" in sys.argv[1:]:
         write_between("neighbour", text)

@@ -304,7 +304,7 @@ def test_a_sweep_prints_rows_on_stdout_and_talks_on_stderr(scaleprof: Scaleprof,
 
 def test_axes_of_a_sweep_are_rows_of_their_own_with_every_number_or_its_reason(scaleprof: Scaleprof) -> None:
     axes = ("--dtype", "fp32,bf16", "--memory-format", "contiguous,channels_last", "--threads", "1")
-    done = scaleprof(*TINY[:-1], "-4", *axes, "--strategy", "resolution", "--format", "json", check=0)
+    done = scaleprof(*TINY[:-1], "-4,0", *axes, "--strategy", "resolution", "--format", "json", check=0)
     rows = json.loads(done.stdout)
     assert all_measured(rows, 8)
     workloads = {(row["dtype"], row["memory_format"]) for row in rows}
