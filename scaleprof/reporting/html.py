@@ -71,7 +71,7 @@ def _page_data(views: Sequence[RunView]) -> list[dict[str, object]]:
     return [
         {
             "key": view.key,
-            "rows": msgspec.to_builtins(view.rows),
+            "rows": [_page_row(row) for row in view.rows],
             "lines": _line_styles(view),
             "axes": [_axis(metric) for metric in METRICS.values()],
             "fronts": msgspec.to_builtins(view.fronts),
@@ -80,6 +80,16 @@ def _page_data(views: Sequence[RunView]) -> list[dict[str, object]]:
         }
         for view in views
     ]
+
+
+def _page_row(row: MeasuredRow) -> dict[str, object]:
+    """A row without the reasons of its nulls: most are the same in every row, and long.
+
+    `scaleprof report --format json` has them.
+    """
+    fields: dict[str, object] = msgspec.to_builtins(row)
+    del fields["nulls"]
+    return fields
 
 
 def _axis(metric: Metric) -> dict[str, str]:
