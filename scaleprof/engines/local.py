@@ -239,7 +239,8 @@ def worker_environment(
 ) -> dict[str, str]:
     """The worker's environment: the parent's, with threads, allocator and device order set explicitly."""
     package_root = str(Path(__file__).parents[2])
-    search_path = [package_root, *filter(None, [parent.get("PYTHONPATH")])]
+    # Last: what a person put on the path wins here as it does in the process that plans.
+    search_path = [*filter(None, [parent.get("PYTHONPATH")]), package_root]
     return {
         **{name: value for name, value in parent.items() if name not in _OVERRIDDEN},
         **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
