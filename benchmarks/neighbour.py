@@ -54,12 +54,16 @@ def as_text(threads: int) -> str:
             quiet.spec_id,
             *(latency_text(row) for row in (quiet, busy)),
             *(ratio_text(row) for row in (quiet, busy)),
+            *(f"{row.preempted_share or 0:.0%}" for row in (quiet, busy)),
             "yes" if holds(quiet, busy) else "**no**",
         ]
         for quiet, busy in pairs
     ]
     named = f"{threads} {'thread' if threads == 1 else 'threads'}"
-    header = (named, "alone", "beside a busy process", "÷ base alone", "÷ base beside", "within")
+    header = (
+        *(named, "alone", "beside a busy process", "÷ base alone", "÷ base beside"),
+        *("visits preempted alone", "beside", "ratio within"),
+    )
     kept = sum(holds(quiet, busy) for quiet, busy in pairs)
     return "\n".join(
         [
