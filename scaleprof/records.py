@@ -233,8 +233,8 @@ class Visit(_Value, frozen=True):
 
     All in seconds, in the order in which they were taken. `gpu_samples_s` are the device-side times of
     the same kind of call (CUDA only; None where a sample could not be verified). Over the samples alone:
-    `minor_faults` and `involuntary_switches` of the process, its CPU time `cpu_s`, and `throttled_s`, for how
-    long its cgroup was held back by its quota (None where the system does not say).
+    `minor_faults` and `involuntary_switches` of the process, CPU time `cpu_s` of all its threads, and
+    `throttled_s`, for how long its cgroup was held back by its quota (None where the system does not say).
     """
 
     round: int

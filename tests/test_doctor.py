@@ -27,9 +27,9 @@ from scaleprof.measuring.doctor.gpu import GpuFacts, GpuProcess
 from scaleprof.measuring.doctor.limits import LimitFacts
 from scaleprof.measuring.doctor.neighbours import BusyProcess, NeighbourFacts
 from scaleprof.measuring.doctor.probe import TorchFacts, ask_torch
-from scaleprof.measuring.doctor.processor import ProcessorFacts
 from scaleprof.measuring.doctor.software import SoftwareFacts
 from scaleprof.measuring.messages import Job
+from scaleprof.measuring.processor import ProcessorFacts, processor_facts
 from scaleprof.measuring.rounds import BenchLostError
 from scaleprof.records import Launch
 from scaleprof.stats.resolution import resolution
@@ -288,15 +288,13 @@ def test_the_processor_is_read_from_sysfs(tmp_path: Path) -> None:
             f"{cpus}/cpufreq/boost": "1\n",
         },
     )
-    facts = processor.processor_facts(4, (0, 1), 2, tmp_path)
+    facts = processor_facts(4, (0, 1), 2, tmp_path)
     assert facts == ProcessorFacts(
         4, (0, 1), 2, {0: "schedutil", 1: "performance"}, True, {0: (0, 1), 1: (0, 1)}
     )
     write_files(tmp_path, {f"{cpus}/intel_pstate/no_turbo": "1\n"})
-    assert processor.processor_facts(4, (0, 1), 2, tmp_path).turbo is False
-    assert processor.processor_facts(4, (0, 1), 2, tmp_path / "none") == ProcessorFacts(
-        4, (0, 1), 2, {}, None, {}
-    )
+    assert processor_facts(4, (0, 1), 2, tmp_path).turbo is False
+    assert processor_facts(4, (0, 1), 2, tmp_path / "none") == ProcessorFacts(4, (0, 1), 2, {}, None, {})
 
 
 def stat_line(pid: int, name: str, user: int, system: int) -> str:

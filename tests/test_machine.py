@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from scaleprof.measuring.cgroups import parse_throttled_s, smallest_quota
-from scaleprof.measuring.counters import Counters, read_counters
+from scaleprof.measuring.counters import counting
 from scaleprof.measuring.cpus import busy_ticks, choose_cpus, parse_cpu_list, quietest_cpus
 from scaleprof.measuring.denormals import count_denormals, denormal_share
 from scaleprof.measuring.energy import EnergyUnavailableError, Rapl, packages
@@ -62,17 +62,25 @@ def test_the_kernels_lists_of_cpus_are_read(text: str, cpus: tuple[int, ...]) ->
     assert parse_cpu_list(text) == cpus
 
 
-def test_counters_are_differences_and_a_missing_one_stays_missing() -> None:
-    before, after = Counters(10, 1, 2.0, None), Counters(15, 4, 2.5, None)
-    assert after.since(before) == Counters(5, 3, 0.5, None)
-    assert Counters(0, 0, 0, 3.0).since(Counters(0, 0, 0, 1.0)).throttled_s == 2.0
-
-
-def test_touching_new_memory_is_counted_as_faults() -> None:
-    before = read_counters()
+def test_what_is_counted_is_what_happened_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    throttled = iter([1.0, 3.5])
+    monkeypatch.setattr("scaleprof.measuring.counters.throttled_s", lambda: next(throttled, None))
     with mmap.mmap(-1, 64 * mmap.PAGESIZE) as pages:
-        pages.write(b"x" * len(pages))
-        assert read_counters().since(before).minor_faults > 0
+        with counting() as counts:
+            pages.write(b"x" * len(pages))
+        with counting() as none:
+            pass
+    assert (counts["minor_faults"] or 0) >= 1
+    assert counts["throttled_s"] == 2.5
+    assert (counts["cpu_s"] or 0) >= 0
+    assert (none["minor_faults"] or 0) < (counts["minor_faults"] or 0) + 8
+
+
+def test_a_quota_that_is_not_told_stays_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaleprof.measuring.counters.throttled_s", lambda: None)
+    with counting() as counts:
+        pass
+    assert counts["throttled_s"] is None
 
 
 def test_throttling_is_read_of_both_cgroup_versions() -> None:

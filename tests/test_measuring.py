@@ -360,13 +360,13 @@ def test_presets_can_always_give_an_interval() -> None:
 
 def test_a_forecast_grows_with_models_rounds_and_their_times() -> None:
     plan = make_plan_of()
-    assert launch_s([], 6, plan, "cpu") == 0
-    base = launch_s([0.01] * 5, 6, plan, "cpu")
-    assert base < launch_s([0.01] * 6, 6, plan, "cpu")
-    assert base < launch_s([0.01] * 5, 7, plan, "cpu")
-    assert base < launch_s([0.5] * 5, 6, plan, "cpu")
-    assert base < launch_s([0.01] * 5, 6, plan, "cpu", inspect=True)
-    assert base < launch_s([0.01] * 5, 6, make_plan_of(sustained_s=2.0), "cpu")
+    assert launch_s([], 1, 6, plan, "cpu") == 0
+    base = launch_s([0.01] * 5, 1, 6, plan, "cpu")
+    assert base < launch_s([0.01] * 6, 1, 6, plan, "cpu")
+    assert base < launch_s([0.01] * 5, 1, 7, plan, "cpu")
+    assert base < launch_s([0.5] * 5, 1, 6, plan, "cpu")
+    assert base < launch_s([0.01] * 5, 0, 6, plan, "cpu")
+    assert base < launch_s([0.01] * 5, 1, 6, make_plan_of(sustained_s=2.0), "cpu")
 
 
 def test_a_forecast_gives_heavy_models_fewer_rounds_and_never_below_the_least() -> None:

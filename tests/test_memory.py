@@ -146,6 +146,29 @@ def test_a_model_that_kills_the_process_that_weighs_it_is_oom_and_the_worker_goe
     assert bench.build(chain_job(tmp_path, 1, [("a", 1, "")], 1)).cold_s > 0
 
 
+def test_a_model_whose_code_breaks_the_process_is_killed_and_not_out_of_memory(
+    bench: LocalBench, tmp_path: Path
+) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("import os, signal\n\ndef build(scale):\n    os.kill(os.getpid(), signal.SIGSEGV)\n")
+    job = Job(0, chain_job(tmp_path, 1, [("a", 1, "")]).spec, Workload("cpu", threads=1), f"{file}:build")
+    with pytest.raises(JobFailedError) as caught:
+        bench.build(job)
+    assert (caught.value.status, caught.value.reason) == (
+        "killed",
+        "the process that takes its peak memory was ended by SIGSEGV",
+    )
+
+
+def test_a_model_that_cannot_open_a_file_is_not_taken_for_a_kernel_that_refuses(tmp_path: Path) -> None:
+    file = tmp_path / "absent.py"
+    file.write_text("def build(scale):\n    open('/no such file')\n")
+    job = Job(0, chain_job(tmp_path, 1, [("a", 1, "")]).spec, Workload("cpu", threads=1), f"{file}:build")
+    missing = inspect_here(job, 0).missing
+    assert missing is not None
+    assert missing.startswith("the model failed in the process that takes its peak memory")
+
+
 def test_killing_a_worker_ends_the_processes_that_it_started(tmp_path: Path) -> None:
     made = LocalBench(device="cpu", threads=1, seed=0, timeout_s=60)
     made.build(chain_job(tmp_path, 1, [("a", 1, "")]))

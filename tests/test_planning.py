@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from scaleprof.app.choosing import choose
@@ -49,6 +51,22 @@ def test_every_combination_of_the_axes_is_a_workload_once() -> None:
 def test_more_threads_than_the_process_may_use_are_refused() -> None:
     with pytest.raises(UsageError, match="this process may use 1 to"):
         list_workloads("cpu", threads=[1, host.usable_cpus() + 1])
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"dtype": "bf61"}, "--dtype 'bf61': did you mean 'bf16'? (fp32, bf16, fp16)"),
+        ({"dtype": []}, "--dtype '' is not known (fp32, bf16, fp16)"),
+        ({"memory_format": ["nhwc"]}, "--memory-format 'nhwc' is not known (contiguous, channels_last)"),
+        ({"threads": []}, "--threads : this process may use 1 to"),
+        ({"batch_size": 0}, "every batch has at least 1 image"),
+    ],
+)
+def test_axes_that_cannot_be_are_refused_from_python_too(axes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        list_workloads("cpu", **axes)
+    assert message in str(caught.value)
 
 
 def test_models_with_other_threads_are_in_other_groups(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,8 +123,35 @@ def test_each_disturbance_is_a_warning_with_its_own_code() -> None:
     assert disturbed(output_std=1e-9) == ["output_scale"]
     assert disturbed(visits=visits(minor_faults=3000)) == ["page_faults"]
     assert disturbed(visits=visits(throttled_s=0.02)) == ["throttled"]
+    # Three samples of 10 ms on two threads: 60 ms of CPU time, if they never wait.
+    assert disturbed(visits=visits(cpu_s=0.030)) == ["contended"]
+    assert disturbed(visits=visits(cpu_s=0.056)) == []
     assert disturbed(warmup=Warmup(60, 5.0, stationary=False)) == ["warmup_not_settled"]
     assert disturbed(complete=False) == ["incomplete_launch"]
+
+
+def test_a_verdict_on_contended_cpus_says_that_ratios_may_be_others() -> None:
+    log = family_log()
+    shared = [
+        msgspec.structs.replace(
+            record,
+            launches=tuple(
+                msgspec.structs.replace(
+                    launch,
+                    visits=tuple(
+                        msgspec.structs.replace(visit, cpu_s=sum(visit.samples_s)) for visit in launch.visits
+                    ),
+                )
+                for launch in record.launches
+            ),
+        )
+        for record in log.records
+    ]
+    (view,) = view_runs([msgspec.structs.replace(log, records=tuple(shared))])
+    assert sp.Run(make_log(*shared)).rows[0].cpu_share == pytest.approx(0.5)
+    assert "The threads did not have their CPUs to themselves" in view.verdict[1]
+    (quiet,) = view_runs([log])
+    assert "CPUs to themselves" not in quiet.verdict[1]
 
 
 def test_a_target_that_was_missed_is_a_warning_whose_remedy_knows_the_noise() -> None:
@@ -162,10 +189,10 @@ def test_tables_have_a_column_for_each_axis_that_varies() -> None:
     assert "batch" not in header
     views = view_runs([make_log(*(make_record(workload=one) for one in workloads))])
     assert [view.title.partition(" on ")[2] for view in views] == [
-        "cpu with 1 thread in fp32 at batch 1",
-        "cpu with 1 thread in bf16 at batch 1",
-        "cpu with 2 threads in fp32 at batch 1",
-        "cpu with 2 threads in bf16 at batch 1",
+        "cpu at batch 1, 1 thread, fp32",
+        "cpu at batch 1, 1 thread, bf16",
+        "cpu at batch 1, 2 threads, fp32",
+        "cpu at batch 1, 2 threads, bf16",
     ]
 
 

@@ -19,6 +19,7 @@ from scaleprof.measuring.doctor import gpu, limits, neighbours, processor, softw
 from scaleprof.measuring.doctor.finding import Finding
 from scaleprof.measuring.messages import Job
 from scaleprof.measuring.presets import DEFAULT_TIMEOUT_S, PRESETS
+from scaleprof.measuring.processor import read_processor
 from scaleprof.measuring.rounds import Bench, JobFailedError, LaunchLog, Step, run_launch
 from scaleprof.models import FAMILIES
 from scaleprof.records import Launch, Plan, Workload
@@ -72,7 +73,7 @@ def examine(device: str = "auto", threads: int | None = None) -> Examination:
     usable = host.usable_cpus()
     installed = software.read_software(os.environ, worker_environment(os.environ, threads or usable))
     workload = _workload(device, threads, works=installed.torch.torch is not None)
-    cpu = processor.read_processor(workload.threads)
+    cpu = read_processor(workload.threads)
     allowed = limits.read_limits(workload.threads)
     return Examination(
         workload.device,

@@ -7,7 +7,7 @@ import os
 import msgspec
 
 import scaleprof
-from scaleprof.engines.local import ALLOCATORS, OPENMP_WAITING
+from scaleprof.engines.local import ALLOCATORS
 from scaleprof.measuring import host
 from scaleprof.measuring.references import PROTOCOL_VERSION
 
@@ -19,7 +19,7 @@ def describe_environment(device: str) -> dict[str, object]:
         UsageError: no such device.
     """
     # As a worker would have them; the device order is read when torch first touches a GPU.
-    os.environ.update({**host.DEVICE_ORDER, **OPENMP_WAITING})
+    os.environ.update({**host.DEVICE_ORDER, **host.OPENMP_WAITING})
     resolved = host.resolve_device(device)
     return {
         "scaleprof": scaleprof.__version__,

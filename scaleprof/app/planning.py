@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
 from scaleprof.app.choosing import Choice
 from scaleprof.app.counting import Counted, OnDone, count_choice, make_record
-from scaleprof.engines.local import AllocatorPolicy
-from scaleprof.errors import UsageError
+from scaleprof.engines.local import ALLOCATORS, AllocatorPolicy
+from scaleprof.errors import UsageError, suggestion
 from scaleprof.measuring import estimate, host
 from scaleprof.measuring.messages import Job
-from scaleprof.measuring.presets import (
-    build_s,
-    inspect_s,
-    launch_s,
-    make_plan,
-    rounds_of,
-    sustain_s,
-    visit_s,
-)
+from scaleprof.measuring.presets import launch_s, make_plan, model_s, setup_s, sustain_s, visit_s
 from scaleprof.measuring.rounds import Doing
 from scaleprof.measuring.weights import CALIBRATION_BATCH
 from scaleprof.records import DType, MemoryFormat, Plan, Record, Workload
@@ -73,7 +65,7 @@ class SweepPlan(msgspec.Struct, frozen=True):
         bounds = (self.plan.min_rounds, self.plan.max_rounds)
         least, most = (
             sum(
-                launch_s(passes_s, rounds, self.plan, self.device, inspect=launch == 0)
+                launch_s(passes_s, launch, rounds, self.plan, self.device)
                 for launch, passes_s in self._passes_s(held or {})
             )
             for rounds in bounds
@@ -84,10 +76,7 @@ class SweepPlan(msgspec.Struct, frozen=True):
     def work_s(self, held: Mapping[int, int]) -> float:
         """Seconds of building, visiting and running if no launch stops early; the measure of progress."""
         return sum(
-            build_s(pass_s)
-            + (inspect_s(pass_s, self.device) if launch == 0 else 0.0)
-            + rounds_of(pass_s, self.plan.max_rounds, self.plan, self.device) * visit_s(pass_s, self.device)
-            + sustain_s(pass_s, self.plan)
+            model_s(pass_s, launch, self.plan.max_rounds, self.plan, self.device)
             for launch, passes_s in self._passes_s(held)
             for pass_s in passes_s
         )
@@ -99,7 +88,7 @@ class SweepPlan(msgspec.Struct, frozen=True):
             return visit_s(pass_s, self.device)
         if doing == "sustain":
             return sustain_s(pass_s, self.plan)
-        return build_s(pass_s) + (inspect_s(pass_s, self.device) if launch == 0 else 0.0)
+        return setup_s(pass_s, launch, self.device)
 
     def _passes_s(self, held: Mapping[int, int]) -> list[tuple[int, list[float]]]:
         """Launch, and the pass times of its models that are not held yet, for each launch and group."""
@@ -116,8 +105,8 @@ def plan_sweep(
     device: str = "auto",
     batch_size: int | Sequence[int] = 1,
     threads: int | Sequence[int] | None = None,
-    dtype: DType | Sequence[DType] = "fp32",
-    memory_format: MemoryFormat | Sequence[MemoryFormat] = "contiguous",
+    dtype: str | Sequence[str] = "fp32",
+    memory_format: str | Sequence[str] = "contiguous",
     allocator: AllocatorPolicy = "pinned",
     plan: Plan | None = None,
     seed: int = 0,
@@ -134,6 +123,7 @@ def plan_sweep(
     workloads = list_workloads(
         resolved, batch_size=batch_size, threads=threads, dtype=dtype, memory_format=memory_format
     )
+    _known(allocator, tuple(ALLOCATORS), option="--allocator")
     counted = count_choice(choice, on_done)
     jobs = tuple(
         Job(
@@ -175,13 +165,13 @@ def list_workloads(
     *,
     batch_size: int | Sequence[int] = 1,
     threads: int | Sequence[int] | None = None,
-    dtype: DType | Sequence[DType] = "fp32",
-    memory_format: MemoryFormat | Sequence[MemoryFormat] = "contiguous",
+    dtype: str | Sequence[str] = "fp32",
+    memory_format: str | Sequence[str] = "contiguous",
 ) -> list[Workload]:
     """Every combination of these, in order; without `threads`, the CPUs that this process may use.
 
     Raises:
-        UsageError: a batch or a number of threads that cannot be.
+        UsageError: a batch, a number of threads, a dtype or a memory format that cannot be.
     """
     sizes = _distinct(batch_size)
     if not sizes or min(sizes) < 1:
@@ -190,11 +180,22 @@ def list_workloads(
     counts = [usable] if threads is None else _distinct(threads)
     if not counts or not 1 <= min(counts) <= max(counts) <= usable:
         raise UsageError(f"--threads {','.join(map(str, counts))}: this process may use 1 to {usable} CPUs")
-    combinations = product(counts, _distinct(dtype), _distinct(memory_format), sizes)
+    dtypes = _known(dtype, get_args(DType), option="--dtype")
+    layouts = _known(memory_format, get_args(MemoryFormat), option="--memory-format")
     return [
         Workload(device, batch_size=size, threads=count, dtype=kind, memory_format=layout)
-        for count, kind, layout, size in combinations
+        for count, kind, layout, size in product(counts, dtypes, layouts, sizes)
     ]
+
+
+def _known(values: str | Sequence[str], known: Sequence[str], *, option: str) -> list[Any]:
+    """The values, each one of `known`, and one at least."""
+    names = _distinct(values)
+    for name in names or [""]:
+        if name not in known:
+            hint = suggestion(name, known) or " is not known"
+            raise UsageError(f"{option} '{name}'{hint} ({', '.join(known)})")
+    return names
 
 
 def _distinct(values: _Value | Sequence[_Value]) -> list[_Value]:

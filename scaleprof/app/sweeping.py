@@ -15,7 +15,7 @@ from scaleprof.engines.local import AllocatorPolicy
 from scaleprof.errors import MeasuringError
 from scaleprof.measuring.presets import make_plan
 from scaleprof.measuring.schedule import Schedule
-from scaleprof.records import DType, MatchMetric, MemoryFormat, Phi
+from scaleprof.records import MatchMetric, Phi
 from scaleprof.scaling.rounding import RoundingName
 from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
 from scaleprof.store import check_replaceable
@@ -63,8 +63,8 @@ def sweep(
     device: str = "auto",
     batch_size: int | Sequence[int] = 1,
     threads: int | Sequence[int] | None = None,
-    dtype: DType | Sequence[DType] = "fp32",
-    memory_format: MemoryFormat | Sequence[MemoryFormat] = "contiguous",
+    dtype: str | Sequence[str] = "fp32",
+    memory_format: str | Sequence[str] = "contiguous",
     allocator: AllocatorPolicy = "pinned",
     bases: Bases | None = None,
     rounding: RoundingName = "tf",

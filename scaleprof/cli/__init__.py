@@ -26,6 +26,7 @@ from scaleprof.cli.report import report
 from scaleprof.cli.show import show
 from scaleprof.cli.sweep import sweep
 from scaleprof.errors import ExitCode, ScaleprofError
+from scaleprof.measuring.host import OPENMP_WAITING
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -77,7 +78,8 @@ def main() -> None:
     """Entry point of the `scaleprof` command."""
     sys.excepthook = _crash
     # As the workers have it: threads that spin long make a forecast on a busy machine far too long.
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    for name, value in OPENMP_WAITING.items():
+        os.environ.setdefault(name, value)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside: save, like Ctrl-C
     sys.exit(run(sys.argv[1:]))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from scaleprof.errors import UsageError, suggestion
+from scaleprof.errors import UsageError
 from scaleprof.records import MatchMetric
 from scaleprof.scaling.rounding import ROUNDINGS, RoundingName
 from scaleprof.scaling.rules import DEFAULT_STRATEGIES, RELATIVE_FORM, STRATEGIES, Bases
@@ -136,21 +136,6 @@ def split_sizes(text: str, *, option: str) -> list[int]:
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"{option} {text} is not a list of whole numbers above zero, such as 1,32")
     return [int(part) for part in parts]
-
-
-def split_choices(text: str, known: Sequence[str], *, option: str) -> list[str]:
-    """Names from a comma list, each one of `known`.
-
-    Raises:
-        UsageError: another name.
-    """
-    names = split_names(text, option=option)
-    for name in names:
-        if name not in known:
-            raise UsageError(
-                f"{option} '{name}'{suggestion(name, known) or ' is not known'} ({', '.join(known)})"
-            )
-    return names
 
 
 def print_rows(rows: Sequence[Row], format_: str) -> None:

@@ -18,21 +18,24 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from scaleprof.app.ledger import Watcher
 from scaleprof.cli.options import say, shown
 from scaleprof.measuring.rounds import Step
-from scaleprof.records import Record, Status
+from scaleprof.records import Record, Status, Workload
+from scaleprof.reporting.workloads import varying, words
 from scaleprof.stats.latency import summarise
 from scaleprof.units import MS_PER_S, format_duration, format_ms, three_digits
 
 
-def watcher(total_launches: int) -> ConsoleWatcher:
-    """A bar on a terminal, plain lines elsewhere."""
-    return BarWatcher(total_launches) if sys.stderr.isatty() else ConsoleWatcher(total_launches)
+def watcher(total_launches: int, workloads: Sequence[Workload]) -> ConsoleWatcher:
+    """A bar on a terminal, plain lines elsewhere; models are named with what tells their workloads apart."""
+    kind = BarWatcher if sys.stderr.isatty() else ConsoleWatcher
+    return kind(total_launches, varying(workloads))
 
 
 class ConsoleWatcher(Watcher):
     """Plain lines: one when measuring begins, one for each model after each launch."""
 
-    def __init__(self, total_launches: int) -> None:
+    def __init__(self, total_launches: int, axes: Sequence[str] = ()) -> None:
         self.total_launches = total_launches
+        self._axes = axes
 
     def began(self, path: Path | None) -> None:
         """Name the run file."""
@@ -51,7 +54,7 @@ class ConsoleWatcher(Watcher):
             self._say(f"launch {done} of {self.total_launches}: {len(earlier)} models kept")
         for record in records:
             if record.status != "ok" or _launches_done(record) >= self.total_launches:
-                self._say(_line(record))
+                self._say(_line(record, self._axes))
 
     def _say(self, message: str) -> None:
         say(message)
@@ -66,8 +69,8 @@ class ConsoleWatcher(Watcher):
 class BarWatcher(ConsoleWatcher):
     """A progress bar with an ETA, repainted between samples only."""
 
-    def __init__(self, total_launches: int) -> None:
-        super().__init__(total_launches)
+    def __init__(self, total_launches: int, axes: Sequence[str] = ()) -> None:
+        super().__init__(total_launches, axes)
         # No refresh thread: it would repaint while a sample is being timed.
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -87,7 +90,8 @@ class BarWatcher(ConsoleWatcher):
         doing = {"build": "building", "sustain": "running back to back"}.get(
             step.doing, f"round {(step.round or 0) + 1}"
         )
-        text = f"launch {step.launch + 1}/{self.total_launches}, {doing}, {step.job.spec.spec_id}"
+        named = " ".join([step.job.spec.spec_id, *words(step.job.workload, self._axes)])
+        text = f"launch {step.launch + 1}/{self.total_launches}, {doing}, {named}"
         if self._task is None:
             self._task = self._progress.add_task(text, total=1.0, eta="")
         self._progress.update(
@@ -112,15 +116,14 @@ def _launches_done(record: Record) -> int:
     return len({launch.launch for launch in record.launches})
 
 
-def _line(record: Record) -> str:
-    name = record.spec.spec_id
-    batch = f" batch {record.workload.batch_size}" if record.workload.batch_size > 1 else ""
+def _line(record: Record, axes: Sequence[str]) -> str:
+    name = " ".join([record.spec.spec_id, *words(record.workload, axes)])
     summary = summarise(record.launches) if record.status == "ok" else None
     if summary is None:
-        return click.style(f"{name}{batch}  {_words(record.status)}: {record.reason}", fg="red")
+        return click.style(f"{name}  {_words(record.status)}: {record.reason}", fg="red")
     interval = summary.interval_s
     brackets = f" [{_ms(interval.low)}–{_ms(interval.high)}]" if interval else ""
-    return f"{name}{batch}  {format_ms(summary.median_s)}{brackets}"
+    return f"{name}  {format_ms(summary.median_s)}{brackets}"
 
 
 def _ms(value_s: float) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,11 +19,10 @@ from scaleprof.cli.options import (
     say,
     say_counting,
     shown,
-    split_choices,
+    split_names,
     split_sizes,
 )
 from scaleprof.errors import ExitCode, InterruptedSweepError, UsageError
-from scaleprof.records import DType, MemoryFormat
 from scaleprof.units import format_duration, parse_duration_s, parse_fraction, plural
 
 if TYPE_CHECKING:
@@ -138,8 +137,8 @@ def sweep(
     _check_outputs(output, report_path, resume=resume, overwrite=overwrite, no_report=no_report)
     sizes = split_sizes(batch_size, option="--batch-size")
     counts = None if threads is None else split_sizes(threads, option="--threads")
-    dtypes = split_choices(dtype, get_args(DType), option="--dtype")
-    layouts = split_choices(memory_format, get_args(MemoryFormat), option="--memory-format")
+    dtypes = split_names(dtype, option="--dtype")
+    layouts = split_names(memory_format, option="--memory-format")
     ci = None if target_ci is None else parse_fraction(target_ci, option="--target-ci")
     limit_s = None if max_time is None else parse_duration_s(max_time, option="--max-time")
     timeout_s = parse_duration_s(timeout, option="--timeout")
@@ -153,8 +152,8 @@ def sweep(
         device=device,
         batch_size=sizes,
         threads=counts,
-        dtype=cast(list[DType], dtypes),
-        memory_format=cast(list[MemoryFormat], layouts),
+        dtype=dtypes,
+        memory_format=layouts,
         allocator=allocator,
         plan=make_plan(preset, target_ci=ci, max_time_s=limit_s, timeout_s=timeout_s),
         seed=seed,
@@ -250,7 +249,7 @@ def _measure(planned: SweepPlan, run_path: Path, *, resume: bool, overwrite: boo
     from scaleprof.cli.progress import watcher
 
     try:
-        with watcher(planned.plan.launches) as watching:
+        with watcher(planned.plan.launches, [job.workload for job in planned.jobs]) as watching:
             return run_sweep(
                 planned,
                 output=run_path,
@@ -294,15 +293,24 @@ def _conclude(run: Run, run_path: Path, page_path: Path | None, format_: str) ->
 
 
 def _trust_lines(run: Run) -> list[str]:
-    """How noisy the machine was, and which models did not reach the target; nothing where all is well."""
+    """What disturbed the run, and which models did not reach the target; nothing where all is well."""
+    from scaleprof.reporting.workloads import varying, words
+
     rows = run.rows
     target = run.log.header.plan.target_ci
-    missed = [row.spec_id for row in rows if row.stop == "budget_exhausted"]
+    axes = varying(rows)
+    missed = [" ".join([row.spec_id, *words(row, axes)]) for row in rows if row.stop == "budget_exhausted"]
     lines = []
     if run.noise is not None and run.noise_verdict != "quiet":
         lines.append(
             f"the machine was {run.noise_verdict} (matrix product p90/p10 {run.noise:.2f}): trust ÷ base, "
             f"taken inside the same rounds, before milliseconds; scaleprof doctor says what disturbs"
+        )
+    contended = sum(any(caution.code == "contended" for caution in row.warnings) for row in rows)
+    if contended:
+        lines.append(
+            f"the threads of {contended} of {len(rows)} models did not have their CPUs to themselves: "
+            f"ratios are not those of a quiet machine either; scaleprof doctor says who has them"
         )
     if missed:
         measured = sum(row.stop is not None for row in rows)

@@ -22,7 +22,7 @@ from typing import IO, Literal, TypeVar
 import msgspec
 
 from scaleprof.errors import MeasuringError
-from scaleprof.measuring.host import DEVICE_ORDER
+from scaleprof.measuring.host import DEVICE_ORDER, OPENMP_WAITING
 from scaleprof.measuring.messages import (
     Build,
     Built,
@@ -54,11 +54,8 @@ ALLOCATORS: dict[AllocatorPolicy, tuple[str, dict[str, str]]] = {
     "pinned": ("glibc pinned", PINNED_ALLOCATOR),
     "default": ("default", {}),
 }
-# Threads that spin long make a pass a hundred times slower as soon as a neighbour wants the same CPUs;
-# threads that sleep at once make it twice as long where waking is slow, as in a virtual machine. So they spin
-# for some ten microseconds, and then sleep (benchmarks/waiting.py, docs/decisions/0015).
-OPENMP_WAITING = {"GOMP_SPINCOUNT": "3000"}
-_OVERRIDDEN = ("OMP_WAIT_POLICY",)
+# It would be a second word on how threads wait.
+_DROPPED = ("OMP_WAIT_POLICY",)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 5.0
@@ -242,7 +239,7 @@ def worker_environment(
     # Last: what a person put on the path wins here as it does in the process that plans.
     search_path = [*filter(None, [parent.get("PYTHONPATH")]), package_root]
     return {
-        **{name: value for name, value in parent.items() if name not in _OVERRIDDEN},
+        **{name: value for name, value in parent.items() if name not in _DROPPED},
         **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
         **allocator,
         **OPENMP_WAITING,

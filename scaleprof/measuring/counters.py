@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import resource
-
-import msgspec
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from scaleprof.measuring.cgroups import throttled_s
 
-
-class Counters(msgspec.Struct, frozen=True):
-    """The kernel's counts so far; differences of two are what happened between them."""
-
-    minor_faults: int
-    involuntary_switches: int
-    cpu_s: float
-    throttled_s: float | None
-
-    def since(self, before: Counters) -> Counters:
-        """What was counted after `before`."""
-        both = self.throttled_s is not None and before.throttled_s is not None
-        return Counters(
-            self.minor_faults - before.minor_faults,
-            self.involuntary_switches - before.involuntary_switches,
-            max(0.0, self.cpu_s - before.cpu_s),
-            (self.throttled_s or 0.0) - (before.throttled_s or 0.0) if both else None,
-        )
+# By the names that a visit has for them.
+Counts = dict[str, int | float | None]
 
 
-def read_counters() -> Counters:
-    """The counts of this process, all its threads, now."""
-    throttled = throttled_s()  # read first: it causes no fault inside the window that it closes
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return Counters(usage.ru_minflt, usage.ru_nivcsw, usage.ru_utime + usage.ru_stime, throttled)
+@contextmanager
+def counting() -> Iterator[Counts]:
+    """Counts what happens to this process, all its threads, inside; filled when it ends.
+
+    The quota's file is read outside of what is counted, so that reading it is not.
+    """
+    counts: Counts = {}
+    throttled_before_s = throttled_s()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    yield counts
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    throttled_after_s = throttled_s()
+    told = throttled_before_s is not None and throttled_after_s is not None
+    counts.update(
+        minor_faults=after.ru_minflt - before.ru_minflt,
+        involuntary_switches=after.ru_nivcsw - before.ru_nivcsw,
+        cpu_s=max(0.0, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime),
+        throttled_s=(throttled_after_s or 0.0) - (throttled_before_s or 0.0) if told else None,
+    )

@@ -12,13 +12,16 @@ from pathlib import Path
 
 from scaleprof.errors import MeasuringError, UsageError
 from scaleprof.measuring.cgroups import smallest_quota
-from scaleprof.measuring.doctor.neighbours import cpu_pressure
-from scaleprof.measuring.doctor.processor import read_processor
-from scaleprof.measuring.kernel_files import read_int
+from scaleprof.measuring.kernel_files import cpu_pressure, read_int
+from scaleprof.measuring.processor import read_processor
 from scaleprof.records import DType, Host
 
 # GPUs are numbered as nvidia-smi does, not by speed.
 DEVICE_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+# Threads that spin long make a pass a hundred times slower as soon as a neighbour wants the same CPUs;
+# threads that sleep at once make it twice as long where waking is slow, as in a virtual machine. So they spin
+# for some ten microseconds, and then sleep (benchmarks/waiting.py, docs/decisions/0015).
+OPENMP_WAITING = {"GOMP_SPINCOUNT": "3000"}
 
 _CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_MEMORY_STAT = Path("/sys/fs/cgroup/memory.stat")

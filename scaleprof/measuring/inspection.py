@@ -21,7 +21,7 @@ import torchvision  # noqa: F401 - loaded once in the twin instead of once for e
 
 from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.measuring import references
-from scaleprof.measuring.memory import CpuPeakMeter, map_each_tensor
+from scaleprof.measuring.memory import CpuPeakMeter, PeakUnavailableError, map_each_tensor
 from scaleprof.measuring.messages import Job
 from scaleprof.measuring.preparing import Preparer
 
@@ -64,7 +64,7 @@ class Inspector:
         self._replies = os.fdopen(replies_read, "rb")
 
     def inspect(self, job: Job) -> Inspection:
-        """Peaks and denormals of a model; whatever happens to the child, there is an answer."""
+        """The peaks of a model; whatever happens to the child, there is an answer."""
         try:
             self._commands.write(msgspec.json.encode(job) + b"\n")
             self._commands.flush()
@@ -127,9 +127,8 @@ def inspect_here(job: Job, seed: int) -> Inspection:
             inspection = _peaks(job, preparer)
             if len(sys.modules) > loaded:  # a builder loaded code, which is now in the figure: once more
                 inspection = _peaks(job, preparer)
-    except OSError as error:
-        reason = f"the kernel does not let the memory high-water mark be reset ({error.strerror})"
-        return Inspection(missing=reason)
+    except PeakUnavailableError as error:
+        return Inspection(missing=str(error))
     except NETWORK_ERRORS as error:  # the worker meets it too when it builds the model, and tells it
         return Inspection(missing=f"the model failed in the process that takes its peak memory: {error}")
     return inspection

@@ -23,6 +23,10 @@ _MAPPED_BYTES = 128 * 1024
 _MOST_MAPPINGS = 2**20
 
 
+class PeakUnavailableError(Exception):
+    """The kernel does not let peaks be taken; the message says why."""
+
+
 class PeakMeter(Protocol):
     """Measures a peak against the level at the time it was made."""
 
@@ -34,20 +38,25 @@ class PeakMeter(Protocol):
 
 
 class CpuPeakMeter:
-    """Peak resident memory of this process.
-
-    Raises:
-        OSError: the kernel does not let the high-water mark be reset (some containers).
-    """
+    """Peak resident memory of this process."""
 
     def __init__(self) -> None:
         give_back_freed_memory()
         self.baseline_bytes = _status_bytes("VmRSS")
 
     def start(self) -> None:
-        """Forget earlier peaks."""
+        """Forget earlier peaks.
+
+        Raises:
+            PeakUnavailableError: the high-water mark may not be reset (in some containers).
+        """
         give_back_freed_memory()
-        _CLEAR_REFS.write_text(_RESET_HIGH_WATER_MARK)
+        try:
+            _CLEAR_REFS.write_text(_RESET_HIGH_WATER_MARK)
+        except OSError as error:
+            raise PeakUnavailableError(
+                f"the kernel does not let the memory high-water mark be reset ({error.strerror})"
+            ) from error
 
     def peak_bytes(self) -> int:
         """The highest resident size since `start`, less that when the meter was made."""

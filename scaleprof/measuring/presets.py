@@ -95,16 +95,19 @@ def rounds_of(pass_s: float, rounds: int, plan: Plan, device: str) -> int:
     return min(rounds, max(plan.min_rounds, math.ceil(plan.heavy_s / visit_s(pass_s, device))))
 
 
-def launch_s(
-    passes_s: Sequence[float], rounds: int, plan: Plan, device: str, *, inspect: bool = False
-) -> float:
+def setup_s(pass_s: float, launch: int, device: str) -> float:
+    """How long a model takes before its first visit, in seconds; the first launch takes its peak memory."""
+    return build_s(pass_s) + (inspect_s(pass_s, device) if launch == 0 else 0.0)
+
+
+def model_s(pass_s: float, launch: int, rounds: int, plan: Plan, device: str) -> float:
+    """How long one model takes in a launch of so many rounds, in seconds."""
+    visits = rounds_of(pass_s, rounds, plan, device)
+    return setup_s(pass_s, launch, device) + visits * visit_s(pass_s, device) + sustain_s(pass_s, plan)
+
+
+def launch_s(passes_s: Sequence[float], launch: int, rounds: int, plan: Plan, device: str) -> float:
     """Seconds of one launch of models with these pass times; none without models."""
     if not passes_s:
         return 0.0
-    return _WORKER_START_S + sum(
-        build_s(pass_s)
-        + (inspect_s(pass_s, device) if inspect else 0.0)
-        + rounds_of(pass_s, rounds, plan, device) * visit_s(pass_s, device)
-        + sustain_s(pass_s, plan)
-        for pass_s in passes_s
-    )
+    return _WORKER_START_S + sum(model_s(pass_s, launch, rounds, plan, device) for pass_s in passes_s)

@@ -18,7 +18,7 @@ import torch
 
 from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.measuring import host, references
-from scaleprof.measuring.counters import read_counters
+from scaleprof.measuring.counters import counting
 from scaleprof.measuring.cpus import quietest_cpus
 from scaleprof.measuring.denormals import denormal_share
 from scaleprof.measuring.energy import EnergyUnavailableError, Rapl
@@ -44,13 +44,14 @@ from scaleprof.measuring.sustained import sustain
 from scaleprof.measuring.timing import Call, CpuTimer, Timer, sample_s, timer_for
 from scaleprof.measuring.warmup import warm_up
 from scaleprof.measuring.weights import output_std
+from scaleprof.records import Status
 from scaleprof.units import format_bytes
 
 # What torch says when memory runs out on the CPU; on CUDA it has an exception of its own.
 _CPU_OOM = "can't allocate memory"
 # Passes whose peak is taken on CUDA: the first may still hold one-time workspaces.
 _MEMORY_PASSES = 2
-NOT_INSPECTED = "peak memory is taken in a model's first launch"
+_NOT_INSPECTED = "peak memory is taken in a model's first launch"
 
 
 class _Ready(NamedTuple):
@@ -60,8 +61,15 @@ class _Ready(NamedTuple):
     pass_s: float
 
 
-class _MemoryError(Exception):
-    """The process that takes peak memory was ended: in all likelihood memory ran out."""
+class _WeighingEndedError(Exception):
+    """The process that takes a model's peak memory was ended by a signal."""
+
+    def __init__(self, signal_name: str) -> None:
+        # The kernel ends with SIGKILL what asks for more memory than there is.
+        is_memory = signal_name == "SIGKILL"
+        self.status: Status = "oom" if is_memory else "killed"
+        cause = "; the system may have run out of memory" if is_memory else ""
+        super().__init__(f"the process that takes its peak memory was ended by {signal_name}{cause}")
 
 
 class Worker:
@@ -85,7 +93,7 @@ class Worker:
 
     def build(self, job: Job, *, inspect: bool) -> Built:
         """Build, prepare, check and warm up one model; with `inspect`, take its peak memory before."""
-        inspection = self._inspect(job) if inspect else Inspection(missing=NOT_INSPECTED)
+        inspection = self._inspect(job) if inspect else Inspection(missing=_NOT_INSPECTED)
         began_s = time.perf_counter()
         meter = None if self.device == "cpu" else CudaPeakMeter(self.device)
         prepared = self._preparer.prepare(job)
@@ -120,9 +128,8 @@ class Worker:
         before = self._last_reference_s
         gc.disable()
         try:
-            began = read_counters()
-            samples = sample_s(self.timer, call, min_visit_s(self.device))
-            counted = read_counters().since(began)
+            with counting() as counted:
+                samples = sample_s(self.timer, call, min_visit_s(self.device))
             gpu_sample = self.timer.gpu_s(call)
         finally:
             gc.enable()
@@ -132,7 +139,7 @@ class Worker:
             reference_network_s=_to_ns(before["reference_network_s"] + after["reference_network_s"]),
             matrix_product_s=_to_ns(before["matrix_product_s"] + after["matrix_product_s"]),
             gpu_samples_s=self._gpu_samples(gpu_sample),
-            **msgspec.structs.asdict(counted),
+            **counted,  # type: ignore[arg-type]
         )
 
     def sustain(self, number: int, at_least_s: float) -> Ran:
@@ -165,10 +172,7 @@ class Worker:
             return Inspection(missing="measured in the worker itself")
         inspection = self._inspector.inspect(job)
         if inspection.killed_by:
-            raise _MemoryError(
-                f"the process that takes its peak memory was ended by {inspection.killed_by}; "
-                f"the system may have run out of memory"
-            )
+            raise _WeighingEndedError(inspection.killed_by)
         return inspection
 
     def _time_references(self) -> dict[str, list[float]]:
@@ -207,8 +211,8 @@ def answer(worker: Worker, command: Build | Visit | Sustain) -> Reply:
             return _carry_out(worker, command)
     except torch.OutOfMemoryError as error:
         refused = Refused("oom", _first_line(error), fatal=False)
-    except _MemoryError as error:
-        refused = Refused("oom", str(error), fatal=False)
+    except _WeighingEndedError as error:
+        refused = Refused(error.status, str(error), fatal=False)
     except MemoryError:
         refused = Refused("oom", "Python could not allocate memory", fatal=False)
     except NETWORK_ERRORS as error:

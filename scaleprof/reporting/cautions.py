@@ -21,6 +21,8 @@ _MOST_DENORMALS = 1e-3
 # A page fault takes about a microsecond: fewer are lost in the noise.
 _MOST_FAULTS = 100
 _MOST_THROTTLED = 0.01
+# Seen: 0.9 and more on a quiet machine, 0.5 beside a process that wants one of two CPUs.
+LEAST_CPU_SHARE = 0.75
 
 
 class Caution(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ def measuring_cautions(
     return (
         *_about_numbers(record, launches, comparer),
         *_about_intervals(summary, comparer),
+        *_about_contention(record, summary),
         *_about_disturbances(summary, launches),
     )
 
@@ -127,6 +130,24 @@ def _remedy_for_noise(spread: float | None) -> str:
             f"disturbs it; ratios inside the same rounds are known better"
         )
     return "use --preset rigorous, which takes more launches and rounds"
+
+
+def is_contended(cpu_share: float | None) -> bool:
+    """Whether threads ran for so small a share of the time that something else must have had their CPUs."""
+    return cpu_share is not None and cpu_share < LEAST_CPU_SHARE
+
+
+def _about_contention(record: Record, summary: LatencySummary) -> Iterator[Caution]:
+    threads = record.workload.threads
+    if record.workload.on_cuda or summary.cpus_used is None or not is_contended(summary.cpus_used / threads):
+        return
+    fewer = f", or give it a CPU (--threads {threads - 1})" if threads > 1 else ""
+    yield Caution(
+        "contended",
+        "its threads ran for less than three quarters of the time: another process had their CPUs, and "
+        "ratios are not those of a quiet machine either (or the network works on fewer threads)",
+        f"stop the other process, which scaleprof doctor names{fewer}",
+    )
 
 
 def _about_disturbances(summary: LatencySummary, launches: list[Launch]) -> Iterator[Caution]:

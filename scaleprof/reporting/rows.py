@@ -82,7 +82,8 @@ class MeasuredRow(CostRow, frozen=True, kw_only=True):
     rounds; `drift_corrected_ms` is the relative latency in the milliseconds of the run's best decile. Fields
     `…_ci_low…` and `…_ci_high…` are 95 % intervals, `…_upper_ms` an upper 95 % bound. `peak_memory_bytes` is
     the most that any pass held, between `peak_memory_min_bytes` and `peak_memory_max_bytes` over passes and
-    launches. Shares and counts a pass tell of disturbances that are in the latency too.
+    launches. Shares and counts a pass tell of disturbances that are in the latency too; `cpu_share` is the
+    CPU time of the threads as a share of the time that they were timed for.
     """
 
     device: str
@@ -129,6 +130,7 @@ class MeasuredRow(CostRow, frozen=True, kw_only=True):
     preempted_share: float | None
     outlier_share: float | None
     throttled_s: float | None
+    cpu_share: float | None
     denormal_share: float | None
     launches: int
     rounds: int
@@ -285,6 +287,7 @@ def _disturbance_fields(record: Record, summary: LatencySummary) -> dict[str, An
         "preempted_share": summary.preempted_share,
         "outlier_share": summary.outlier_share,
         "throttled_s": summary.throttled_s,
+        "cpu_share": None if summary.cpus_used is None else summary.cpus_used / record.workload.threads,
         "denormal_share": max(shares, default=None),
         "input_bytes": max(sizes, default=None),
     }
@@ -366,7 +369,9 @@ def _launch_reasons(record: Record) -> dict[str, str]:
     memory = ("peak_memory_bytes", "peak_memory_min_bytes", "peak_memory_max_bytes")
     reasons |= dict.fromkeys(memory, no_memory)
     not_told = "the system does not count it, or the run is of an earlier version"
-    reasons |= dict.fromkeys(("faults_per_pass", "preempted_share", "throttled_s", "input_bytes"), not_told)
+    reasons |= dict.fromkeys(
+        ("faults_per_pass", "preempted_share", "throttled_s", "cpu_share", "input_bytes"), not_told
+    )
     reasons["denormal_share"] = "looked for on the CPU, between modules that put out fp32 or bf16"
     return reasons
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from scaleprof.records import BASE_STRATEGY
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import CostRow, MeasuredRow, Row
+from scaleprof.reporting.workloads import varying
 from scaleprof.units import MIB, format_bytes, three_digits
 
 _WIDE = 140
@@ -131,17 +132,17 @@ def _cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
     `ranges`: whether memory stands with its range.
     """
     measured = any(isinstance(row, MeasuredRow) for row in rows)
-    varying = [name for name in _WORKLOAD_COLUMNS if len({getattr(row, name, None) for row in rows}) > 1]
+    axes = varying(row for row in rows if isinstance(row, MeasuredRow))
     accurate = any(row.accuracy is not None for row in rows)
     header = ["model", "input", "asked", "growth", "MACs", "params", "activations"]
-    header += [_WORKLOAD_COLUMNS[name] for name in varying]
+    header += [_WORKLOAD_COLUMNS[name] for name in axes]
     header += ["latency [95 %]", "÷ base [95 %]", "memory [range]" if ranges else "memory"] * measured
     header += ["forecast"] * (not measured)
     header += ["top-1"] * accurate + ["status"]
-    return [header, *(_row_cells(row, varying, accurate=accurate, ranges=ranges) for row in rows)]
+    return [header, *(_row_cells(row, axes, accurate=accurate, ranges=ranges) for row in rows)]
 
 
-def _row_cells(row: Row, varying: Sequence[str], *, accurate: bool, ranges: bool) -> list[str]:
+def _row_cells(row: Row, axes: Sequence[str], *, accurate: bool, ranges: bool) -> list[str]:
     cells = [
         row.spec_id,
         input_text(row),
@@ -153,7 +154,7 @@ def _row_cells(row: Row, varying: Sequence[str], *, accurate: bool, ranges: bool
     ]
     if isinstance(row, MeasuredRow):
         memory = memory_text(row) if ranges else METRICS["peak_memory_bytes"].text(row.peak_memory_bytes)
-        cells += [str(getattr(row, name)) for name in varying]
+        cells += [str(getattr(row, name)) for name in axes]
         cells += [latency_text(row), ratio_text(row), memory]
     else:
         cells.append("–" if row.forecast_bytes is None else format_bytes(row.forecast_bytes))

@@ -25,6 +25,7 @@ from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import COSTS, METRICS, QUALITIES, Metric
 from scaleprof.reporting.rows import MeasuredRow, measured_row
 from scaleprof.reporting.verdict import verdict
+from scaleprof.reporting.workloads import FIELDS, varying, words
 from scaleprof.stats.noise import noise_spread, noise_verdict
 from scaleprof.stats.pareto import pareto_front
 from scaleprof.units import format_bytes, format_count, plural
@@ -229,13 +230,9 @@ def _title(rows: Sequence[MeasuredRow], workloads: Sequence[Workload]) -> str:
     *others, last = dict.fromkeys(row.model for row in rows)
     models = f"{', '.join(others)} and {last}" if others else last
     first = rows[0]
-    words = {
-        "threads": f" with {plural(first.threads, 'thread', 'threads')}",
-        "dtype": f" in {first.dtype}",
-        "memory_format": f" {first.memory_format}",
-    }
-    apart = [text for name, text in words.items() if len({getattr(one, name) for one in workloads}) > 1]
-    return f"{models} on {first.device}{''.join(apart)} at batch {first.batch_size}"
+    others = [name for name in varying(workloads) if name != "batch_size"]
+    apart = ", ".join(["", *words(first, others)])
+    return f"{models} on {first.device} at batch {first.batch_size}{apart}"
 
 
 def _curve_words(strategy: str, line: Sequence[MeasuredRow], metric: Metric) -> str:
@@ -258,7 +255,7 @@ def _trust(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
     matched = next((METRICS[row.match].label for row in rows if row.match), None)
     return (
         Fact("Device", device_name(log)),
-        Fact("Workload", ", ".join(_workload_words(workload))),
+        Fact("Workload", ", ".join([*words(workload, FIELDS), workload.runtime])),
         Fact("Models", f"{len(rows)} in {plural(strategies, 'strategy', 'strategies')}"),
         Fact("Budgets", f"equal {matched} at each φ" if matched else "as the formulas give them"),
         Fact(
@@ -271,12 +268,6 @@ def _trust(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
         Fact("Failed", str(failures), alarming=failures > 0),
         *(Fact(status.capitalize(), str(number)) for status, number in untried.items()),
     )
-
-
-def _workload_words(workload: Workload) -> list[str]:
-    layout = [] if workload.memory_format == "contiguous" else [workload.memory_format]
-    threads = plural(workload.threads, "thread", "threads")
-    return [f"batch {workload.batch_size}", workload.dtype, *layout, workload.runtime, threads]
 
 
 def _noise_words(log: RunLog) -> str:

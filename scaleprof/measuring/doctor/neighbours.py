@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from scaleprof.measuring.doctor.finding import UNTOLD, Finding, fine, percent, printable, unknown, warn
-from scaleprof.measuring.kernel_files import read_text
+from scaleprof.measuring.kernel_files import cpu_pressure, read_text
 from scaleprof.units import plural
 
 LOOK_S = 1.0
@@ -103,18 +103,6 @@ def read_neighbours(
 def _load(root: Path) -> float | None:
     text = read_text(root / "proc" / "loadavg")
     return float(text.split()[0]) if text else None
-
-
-def cpu_pressure(root: Path) -> float | None:
-    """Share of the last ten seconds in which some task waited for a CPU.
-
-    The kernel tells it as `avg10` in the line `some avg10=1.09 avg60=… total=…`.
-    """
-    for line in (read_text(root / "proc" / "pressure" / "cpu") or "").splitlines():
-        kind, *fields = line.split()
-        if kind == "some":
-            return float(dict(field.split("=") for field in fields)["avg10"]) / 100
-    return None
 
 
 def _glance(root: Path) -> _Glance | None:
