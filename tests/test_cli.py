@@ -427,6 +427,14 @@ def test_a_resumed_name_that_means_another_model_is_refused(scaleprof: Scaleprof
     assert (tmp_path / "run.jsonl").read_bytes() == before
 
 
+def test_a_run_of_another_protocol_is_not_gone_on_with(scaleprof: Scaleprof, tmp_path: Path) -> None:
+    path = write_log(tmp_path / "run.jsonl", family_log())
+    before = path.read_bytes()
+    done = scaleprof(*TINY, "--resume", "-o", "run.jsonl", "--no-report", check=6)
+    assert "run.jsonl was measured by protocol 1, this is 2: the two are not comparable" in done.stderr
+    assert path.read_bytes() == before
+
+
 def test_resuming_on_another_machine_is_refused_with_exit_6(scaleprof: Scaleprof, tmp_path: Path) -> None:
     write_log(tmp_path / "run.jsonl", RunLog(make_header(plan=make_plan("quick")), (make_record(),)))
     before = (tmp_path / "run.jsonl").read_bytes()

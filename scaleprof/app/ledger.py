@@ -141,6 +141,7 @@ class Ledger:
             HostMismatchError: the run was measured by another plan.
             UsageError: a name of this sweep means another model there.
         """
+        self._check_protocol(done.header)
         _check_plan(self.output, done.header.plan, self.planned.plan)
         self._header = done.header
         self._records = {record.key: record for record in done.records}
@@ -187,9 +188,15 @@ class Ledger:
                 renamed.append(msgspec.structs.replace(record, spec=spec))
         return renamed
 
+    def _check_protocol(self, header: RunHeader) -> None:
+        if header.protocol != PROTOCOL_VERSION:
+            raise HostMismatchError(
+                f"{self.output} was measured by protocol {header.protocol}, this is {PROTOCOL_VERSION}: "
+                f"the two are not comparable, begin a new run with another -o"
+            )
+
     def _check_same(self, header: RunHeader, described: Host) -> None:
         then, now = header.host.stable_part(), described.stable_part()
-        then["protocol"], now["protocol"] = header.protocol, PROTOCOL_VERSION
         for name, value in then.items():
             if now[name] != value:
                 raise HostMismatchError(

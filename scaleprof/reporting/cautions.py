@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from scaleprof.records import Launch, Record
+from scaleprof.records import Host, Launch, Record
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.scaling.budget import is_off
 from scaleprof.stats.latency import UNSTABLE_RATIO, LatencySummary
@@ -49,7 +49,7 @@ def measuring_cautions(
         *_about_numbers(record, launches, comparer),
         *_about_intervals(summary, comparer),
         *_about_contention(record, summary),
-        *_about_disturbances(summary, launches),
+        *_about_disturbances(summary, launches, comparer.header.host),
     )
 
 
@@ -150,7 +150,7 @@ def _about_contention(record: Record, summary: LatencySummary) -> Iterator[Cauti
     )
 
 
-def _about_disturbances(summary: LatencySummary, launches: list[Launch]) -> Iterator[Caution]:
+def _about_disturbances(summary: LatencySummary, launches: list[Launch], host: Host) -> Iterator[Caution]:
     if not all(launch.warmup.stationary for launch in launches):
         yield Caution(
             "warmup_not_settled",
@@ -167,9 +167,10 @@ def _about_disturbances(summary: LatencySummary, launches: list[Launch]) -> Iter
     if summary.faults_per_pass and summary.faults_per_pass > _MOST_FAULTS:
         yield Caution(
             "page_faults",
-            f"about {summary.faults_per_pass:.0f} page faults a pass: memory goes back to the system and is "
-            f"fetched anew",
-            "use --allocator pinned, as by default; a tensor above 32 MiB has pages of its own in any case",
+            "a pass takes a hundred page faults or more: memory goes back to the system and is fetched anew",
+            "leave --allocator at pinned"
+            if host.allocator == "default"
+            else "none here: a tensor above 32 MiB has pages of its own under any malloc, deployed too",
         )
     if not all(launch.complete for launch in launches):
         yield Caution("incomplete_launch", "the sweep was interrupted in this launch", "go on with --resume")
