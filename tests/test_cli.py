@@ -23,6 +23,7 @@ import scaleprof as sp
 from scaleprof.cli import cli
 from scaleprof.cli import run as run_cli
 from scaleprof.measuring.presets import make_plan
+from scaleprof.measuring.references import PROTOCOL_VERSION
 from scaleprof.records import RunLog
 from scaleprof.store import RunWriter, read_run
 
@@ -436,7 +437,8 @@ def test_a_run_of_another_protocol_is_not_gone_on_with(scaleprof: Scaleprof, tmp
 
 
 def test_resuming_on_another_machine_is_refused_with_exit_6(scaleprof: Scaleprof, tmp_path: Path) -> None:
-    write_log(tmp_path / "run.jsonl", RunLog(make_header(plan=make_plan("quick")), (make_record(),)))
+    header = make_header(plan=make_plan("quick"), protocol=PROTOCOL_VERSION)
+    write_log(tmp_path / "run.jsonl", RunLog(header, (make_record(),)))
     before = (tmp_path / "run.jsonl").read_bytes()
     done = scaleprof(*TINY, "--phi", "-4,17", "-o", "run.jsonl", "--resume", check=6)  # 17 cannot fit
     assert "was measured with cpu_model Test CPU, this is" in done.stderr
