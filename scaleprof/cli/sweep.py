@@ -300,17 +300,18 @@ def _trust_lines(run: Run) -> list[str]:
     target = run.log.header.plan.target_ci
     axes = varying(rows)
     missed = [" ".join([row.spec_id, *words(row, axes)]) for row in rows if row.stop == "budget_exhausted"]
+    contended = sum(any(caution.code == "contended" for caution in row.warnings) for row in rows)
     lines = []
     if run.noise is not None and run.noise_verdict != "quiet":
+        trust = "" if contended else "trust ÷ base, taken inside the same rounds, before milliseconds; "
         lines.append(
-            f"the machine was {run.noise_verdict} (matrix product p90/p10 {run.noise:.2f}): trust ÷ base, "
-            f"taken inside the same rounds, before milliseconds; scaleprof doctor says what disturbs"
+            f"the machine was {run.noise_verdict} (matrix product p90/p10 {run.noise:.2f}): {trust}"
+            f"scaleprof doctor says what disturbs"
         )
-    contended = sum(any(caution.code == "contended" for caution in row.warnings) for row in rows)
     if contended:
         lines.append(
             f"the threads of {contended} of {len(rows)} models did not have their CPUs to themselves: "
-            f"ratios are not those of a quiet machine either; scaleprof doctor says who has them"
+            f"ratios, too, are not those of a quiet machine"
         )
     if missed:
         measured = sum(row.stop is not None for row in rows)
