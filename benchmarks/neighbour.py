@@ -54,7 +54,7 @@ def as_text(threads: int) -> str:
             quiet.spec_id,
             *(latency_text(row) for row in (quiet, busy)),
             *(ratio_text(row) for row in (quiet, busy)),
-            *(f"{row.preempted_share or 0:.0%}" for row in (quiet, busy)),
+            *(f"{row.cpu_share or 0:.1%}" for row in (quiet, busy)),
             "yes" if holds(quiet, busy) else "**no**",
         ]
         for quiet, busy in pairs
@@ -62,7 +62,7 @@ def as_text(threads: int) -> str:
     named = f"{threads} {'thread' if threads == 1 else 'threads'}"
     header = (
         *(named, "alone", "beside a busy process", "÷ base alone", "÷ base beside"),
-        *("visits preempted alone", "beside", "ratio within"),
+        *("CPU share alone", "beside", "ratio within"),
     )
     kept = sum(holds(quiet, busy) for quiet, busy in pairs)
     return "\n".join(

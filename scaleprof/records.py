@@ -233,8 +233,10 @@ class Visit(_Value, frozen=True):
 
     All in seconds, in the order in which they were taken. `gpu_samples_s` are the device-side times of
     the same kind of call (CUDA only; None where a sample could not be verified). Over the samples alone:
-    `minor_faults` and `involuntary_switches` of the process, CPU time `cpu_s` of all its threads, and
-    `throttled_s`, for how long its cgroup was held back by its quota (None where the system does not say).
+    `minor_faults` and `involuntary_switches` of the process, CPU time `cpu_s` of all its threads and
+    `foreign_cpu_s` that its CPUs gave to others meanwhile (known to a hundredth of a second a CPU, so that
+    it may be below zero), and `throttled_s`, for how long its cgroup was held back by its quota. None where
+    the system does not say.
     """
 
     round: int
@@ -245,6 +247,7 @@ class Visit(_Value, frozen=True):
     minor_faults: int | None = None
     involuntary_switches: int | None = None
     cpu_s: float | None = None
+    foreign_cpu_s: float | None = None
     throttled_s: float | None = None
 
     def __post_init__(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,34 @@ def test_what_is_counted_is_what_happened_inside(monkeypatch: pytest.MonkeyPatch
     assert counts["throttled_s"] == 2.5
     assert (counts["cpu_s"] or 0) >= 0
     assert (none["minor_faults"] or 0) < (counts["minor_faults"] or 0) + 8
+
+
+def test_work_of_others_is_what_the_cpus_did_beyond_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = sorted(os.sched_getaffinity(0))
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def stat(seconds: int) -> str:
+        return "\n".join(f"cpu{cpu} {seconds * ticks} 0 0 5 0 0 0 {ticks}" for cpu in mine)
+
+    texts = iter([stat(10), stat(13), "", ""])
+    monkeypatch.setattr("scaleprof.measuring.counters.read_text", lambda _: next(texts))
+    with counting() as counts:
+        pass
+    with counting() as untold:
+        pass
+    assert counts["cpu_s"] is not None
+    assert counts["foreign_cpu_s"] == pytest.approx(3 * len(mine) - counts["cpu_s"])
+    assert untold["foreign_cpu_s"] is None
+
+
+def test_cpus_whose_counts_stand_still_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = "\n".join(f"cpu{cpu} 0 0 0 0 0 0 0 0" for cpu in os.sched_getaffinity(0))
+    monkeypatch.setattr("scaleprof.measuring.counters.read_text", lambda _: stopped)
+    began_s = time.process_time()
+    with counting() as counts:
+        while time.process_time() < began_s + 0.1:
+            pass
+    assert counts["foreign_cpu_s"] is None
 
 
 def test_a_quota_that_is_not_told_stays_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,14 +123,15 @@ def test_each_disturbance_is_a_warning_with_its_own_code() -> None:
     assert disturbed(output_std=1e-9) == ["output_scale"]
     assert disturbed(visits=visits(minor_faults=3000)) == ["page_faults"]
     assert disturbed(visits=visits(throttled_s=0.02)) == ["throttled"]
-    # Three samples of 10 ms on two threads: 60 ms of CPU time, if they never wait.
-    assert disturbed(visits=visits(cpu_s=0.030)) == ["contended"]
-    assert disturbed(visits=visits(cpu_s=0.056)) == []
+    assert disturbed(visits=visits(cpu_s=0.040, foreign_cpu_s=0.020)) == ["contended"]
+    assert disturbed(visits=visits(cpu_s=0.040, foreign_cpu_s=0.004)) == []
+    # A network that leaves its CPUs idle is not contended.
+    assert disturbed(visits=visits(cpu_s=0.010, foreign_cpu_s=0.0)) == []
     assert disturbed(warmup=Warmup(60, 5.0, stationary=False)) == ["warmup_not_settled"]
     assert disturbed(complete=False) == ["incomplete_launch"]
 
 
-def test_a_verdict_on_contended_cpus_says_that_ratios_may_be_others() -> None:
+def test_where_cpus_were_shared_ratios_are_as_wide_as_what_that_may_hide() -> None:
     log = family_log()
     shared = [
         msgspec.structs.replace(
@@ -139,7 +140,8 @@ def test_a_verdict_on_contended_cpus_says_that_ratios_may_be_others() -> None:
                 msgspec.structs.replace(
                     launch,
                     visits=tuple(
-                        msgspec.structs.replace(visit, cpu_s=sum(visit.samples_s)) for visit in launch.visits
+                        msgspec.structs.replace(visit, cpu_s=0.02, foreign_cpu_s=0.02)
+                        for visit in launch.visits
                     ),
                 )
                 for launch in record.launches
@@ -148,10 +150,20 @@ def test_a_verdict_on_contended_cpus_says_that_ratios_may_be_others() -> None:
         for record in log.records
     ]
     (view,) = view_runs([msgspec.structs.replace(log, records=tuple(shared))])
-    assert sp.Run(make_log(*shared)).rows[0].cpu_share == pytest.approx(0.5)
+    quiet, wide = sp.Run(log).rows[1], sp.Run(make_log(*shared)).rows[1]
+    assert wide.cpu_share == pytest.approx(0.5)
+    for value, low, high in (
+        ("ratio_to_base", "ratio_ci_low", "ratio_ci_high"),
+        ("relative_latency", "relative_ci_low", "relative_ci_high"),
+        ("drift_corrected_ms", "drift_corrected_ci_low_ms", "drift_corrected_ci_high_ms"),
+    ):
+        assert getattr(wide, value) == getattr(quiet, value)
+        assert getattr(wide, low) == pytest.approx(getattr(quiet, low) / 2)
+        assert getattr(wide, high) == pytest.approx(getattr(quiet, high) * 2)
+    assert wide.latency_ci_high_ms == quiet.latency_ci_high_ms
     assert "The threads did not have their CPUs to themselves" in view.verdict[1]
-    (quiet,) = view_runs([log])
-    assert "CPUs to themselves" not in quiet.verdict[1]
+    (undisturbed,) = view_runs([log])
+    assert "CPUs to themselves" not in undisturbed.verdict[1]
 
 
 def test_a_target_that_was_missed_is_a_warning_whose_remedy_knows_the_noise() -> None:

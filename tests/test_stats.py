@@ -15,7 +15,7 @@ from scipy.stats import binom
 
 from scaleprof.records import Launch, Sustained
 from scaleprof.stats.contrasts import contrast, ratio
-from scaleprof.stats.drift import best_decile_s, drift_corrected
+from scaleprof.stats.drift import best_decile_s
 from scaleprof.stats.interpolation import loglog_at
 from scaleprof.stats.intervals import (
     FLOOR_CONFIDENCE,
@@ -290,16 +290,6 @@ def test_the_best_decile_of_the_reference_is_over_the_whole_run() -> None:
     assert best_decile_s([slow, quick]) == 0.001
     assert best_decile_s([slow]) == 0.002
     assert best_decile_s([]) is None
-
-
-def test_a_latency_without_drift_is_the_relative_one_in_seconds_of_the_best_reference() -> None:
-    summary = summarise([make_launch(0.010 * factor, launch=n) for n, factor in enumerate((1.0, 1.1, 1.2))])
-    assert summary is not None
-    corrected = drift_corrected(summary, 0.0005)
-    assert corrected.value == pytest.approx(0.0055)
-    assert corrected.interval is not None
-    assert summary.relative_interval is not None
-    assert corrected.interval == pytest.approx(tuple(end * 0.0005 for end in summary.relative_interval))
 
 
 @given(launches_of_rounds, launches_of_rounds)

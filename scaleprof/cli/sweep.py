@@ -311,7 +311,7 @@ def _trust_lines(run: Run) -> list[str]:
     if contended:
         lines.append(
             f"the threads of {contended} of {len(rows)} models did not have their CPUs to themselves: "
-            f"ratios, too, are not those of a quiet machine"
+            f"the intervals of ratios allow for it and are wide"
         )
     if missed:
         measured = sum(row.stop is not None for row in rows)

@@ -84,6 +84,7 @@ class Visited(msgspec.Struct, frozen=True, tag=True):
     minor_faults: int | None = None
     involuntary_switches: int | None = None
     cpu_s: float | None = None
+    foreign_cpu_s: float | None = None
     throttled_s: float | None = None
 
 

@@ -9,6 +9,7 @@ import msgspec
 from scaleprof.records import Host, Launch, Record
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.scaling.budget import is_off
+from scaleprof.stats.contention import is_contended
 from scaleprof.stats.latency import UNSTABLE_RATIO, LatencySummary
 from scaleprof.stats.noise import noise_verdict
 
@@ -21,8 +22,6 @@ _MOST_DENORMALS = 1e-3
 # A page fault takes about a microsecond: fewer are lost in the noise.
 _MOST_FAULTS = 100
 _MOST_THROTTLED = 0.01
-# Seen: 0.9 and more on a quiet machine, 0.5 beside a process that wants one of two CPUs.
-LEAST_CPU_SHARE = 0.75
 
 
 class Caution(msgspec.Struct, frozen=True):
@@ -132,20 +131,15 @@ def _remedy_for_noise(spread: float | None) -> str:
     return "use --preset rigorous, which takes more launches and rounds"
 
 
-def is_contended(cpu_share: float | None) -> bool:
-    """Whether threads ran for so small a share of the time that something else must have had their CPUs."""
-    return cpu_share is not None and cpu_share < LEAST_CPU_SHARE
-
-
 def _about_contention(record: Record, summary: LatencySummary) -> Iterator[Caution]:
-    threads = record.workload.threads
-    if record.workload.on_cuda or summary.cpus_used is None or not is_contended(summary.cpus_used / threads):
+    if record.workload.on_cuda or not is_contended(summary.cpu_share):
         return
+    threads = record.workload.threads
     fewer = f", or give it a CPU (--threads {threads - 1})" if threads > 1 else ""
     yield Caution(
         "contended",
-        "its threads ran for less than three quarters of the time: another process had their CPUs, and "
-        "ratios are not those of a quiet machine either (or the network works on fewer threads)",
+        f"others had {1 - (summary.cpu_share or 0):.0%} of its CPUs' work, and one may lose more by that "
+        f"than another: the intervals of ratios allow for it",
         f"stop the other process, which scaleprof doctor names{fewer}",
     )
 

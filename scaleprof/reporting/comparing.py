@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scaleprof.records import BASE_STRATEGY, Launch, Record, RunHeader, RunLog, Workload
+from scaleprof.stats.contention import allowing_for
 from scaleprof.stats.contrasts import contrast, ratio
 from scaleprof.stats.drift import best_decile_s
 from scaleprof.stats.intervals import Estimate
+from scaleprof.stats.latency import LatencySummary, cpu_share
 from scaleprof.stats.noise import noise_spread
 
 
@@ -39,21 +41,25 @@ class RunComparer:
         """The reference network's time when the machine was at its best (its 10th percentile), in seconds."""
         return self._best_s.get(_machine(workload))
 
+    def relative(self, record: Record, summary: LatencySummary) -> Estimate:
+        """How many times as long as the reference network around its visits it takes."""
+        return allowing_for(Estimate(summary.relative, summary.relative_interval), [_cpu_share(record)])
+
     def to_base(self, record: Record) -> Estimate | None:
         """How many times as long as its model's base it takes, in the rounds that both are in."""
         base = self._base(record)
         if base is None or not (base.measured and record.measured):
             return None
-        return ratio(record.launches, base.launches, anchor=self._anchor(record.workload))
+        estimate = ratio(record.launches, base.launches, anchor=self._anchor(record.workload))
+        return estimate and allowing_for(estimate, [_cpu_share(record), _cpu_share(base)])
 
     def contrast(self, workload: Workload, weights: Mapping[str, float]) -> Estimate | None:
         """`exp(Σ wᵢ·log latencyᵢ)` of models by name, in the rounds that all are in; None without any."""
         parties = [
-            (weight, self._records[workload, spec_id].launches)
-            for spec_id, weight in weights.items()
-            if weight
+            (weight, self._records[workload, spec_id]) for spec_id, weight in weights.items() if weight
         ]
-        return contrast(parties) if parties else None
+        estimate = contrast([(weight, record.launches) for weight, record in parties]) if parties else None
+        return estimate and allowing_for(estimate, [_cpu_share(record) for _, record in parties])
 
     def _base(self, record: Record) -> Record | None:
         return next(
@@ -74,6 +80,11 @@ class RunComparer:
             if _machine(other) == _machine(workload) and len(groups) > 1:
                 return record.launches
         return ()
+
+
+def _cpu_share(record: Record) -> float | None:
+    """The share of its CPUs' work that was its own; None where the CPU does not compute."""
+    return None if record.workload.on_cuda else cpu_share(record.launches)
 
 
 def _machine(workload: Workload) -> tuple[str, int]:

@@ -11,7 +11,6 @@ from scaleprof.records import Phi, Quoted, Record, RunLog, Shape, Status, Stop, 
 from scaleprof.reporting.cautions import Caution, cost_cautions, measuring_cautions
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.scaling.results import result_of
-from scaleprof.stats.drift import drift_corrected
 from scaleprof.stats.intervals import Interval
 from scaleprof.stats.latency import (
     MIN_SAMPLES_P90,
@@ -83,7 +82,7 @@ class MeasuredRow(CostRow, frozen=True, kw_only=True):
     `…_ci_low…` and `…_ci_high…` are 95 % intervals, `…_upper_ms` an upper 95 % bound. `peak_memory_bytes` is
     the most that any pass held, between `peak_memory_min_bytes` and `peak_memory_max_bytes` over passes and
     launches. Shares and counts a pass tell of disturbances that are in the latency too; `cpu_share` is the
-    CPU time of the threads as a share of the time that they were timed for.
+    share of the work of its CPUs that was the process's own.
     """
 
     device: str
@@ -243,11 +242,12 @@ def _latency_fields(summary: LatencySummary) -> dict[str, Any]:
 
 def _ratio_fields(record: Record, summary: LatencySummary, comparer: RunComparer) -> dict[str, Any]:
     """Against the reference network, at the machine's best, and against the base in the same rounds."""
-    fields: dict[str, Any] = {"relative_latency": round(summary.relative, 6)}
-    fields |= _ends("relative_ci_{}", summary.relative_interval)
+    relative = comparer.relative(record, summary)
+    fields: dict[str, Any] = {"relative_latency": round(relative.value, 6)}
+    fields |= _ends("relative_ci_{}", relative.interval)
     best_s = comparer.best_reference_s(record.workload)
     if best_s is not None:
-        corrected = drift_corrected(summary, best_s)
+        corrected = relative.scaled(best_s)
         fields["drift_corrected_ms"] = round(corrected.value * MS_PER_S, 6)
         fields |= _ends("drift_corrected_ci_{}_ms", corrected.interval, MS_PER_S)
     to_base = comparer.to_base(record)
@@ -287,7 +287,7 @@ def _disturbance_fields(record: Record, summary: LatencySummary) -> dict[str, An
         "preempted_share": summary.preempted_share,
         "outlier_share": summary.outlier_share,
         "throttled_s": summary.throttled_s,
-        "cpu_share": None if summary.cpus_used is None else summary.cpus_used / record.workload.threads,
+        "cpu_share": summary.cpu_share,
         "denormal_share": max(shares, default=None),
         "input_bytes": max(sizes, default=None),
     }

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
-from scaleprof.reporting.cautions import is_contended
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.rows import MeasuredRow
+from scaleprof.stats.contention import is_contended
 from scaleprof.stats.interpolation import loglog_weights
 from scaleprof.stats.intervals import Estimate, Interval
 from scaleprof.units import format_count, three_digits
@@ -60,9 +60,7 @@ def _verdict_doubts(points: Sequence[MeasuredRow]) -> str:
         several = len({row.model for row in points}) > 1
         doubts += ", within one model's rows and not between models." if several else "."
     if any(row.device == "cpu" and is_contended(row.cpu_share) for row in points):
-        doubts += (
-            " The threads did not have their CPUs to themselves: on a quiet machine ratios may be others."
-        )
+        doubts += " The threads did not have their CPUs to themselves: intervals of ratios allow for it."
     if max(row.launches for row in points) == 1:
         doubts += " One launch only: another process may differ by more than these intervals say."
     return doubts

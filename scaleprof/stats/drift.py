@@ -1,4 +1,9 @@
-"""Latency as it would be at the machine's best: relative latency in the seconds of a quiet reference."""
+"""The machine at its best, which relative latencies are turned back into seconds by.
+
+Drift-corrected latency is relative latency times `best_decile_s`: what is left when the machine's drift,
+which the reference network around each visit sees too, is taken out. The decile counts as exact: it is common
+to all models of a run, and cancels between them.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,6 @@ import math
 from collections.abc import Iterable
 
 from scaleprof.records import Launch
-from scaleprof.stats.intervals import Estimate
-from scaleprof.stats.latency import LatencySummary
 
 _BEST_DECILE = 0.1
 
@@ -22,11 +25,3 @@ def best_decile_s(launches: Iterable[Launch]) -> float | None:
         time_s for launch in launches for visit in launch.visits for time_s in visit.reference_network_s
     )
     return times_s[math.ceil(_BEST_DECILE * len(times_s)) - 1] if times_s else None
-
-
-def drift_corrected(summary: LatencySummary, best_s: float) -> Estimate:
-    """The latency in seconds without the machine's drift: relative latency times `best_decile_s` of the run.
-
-    The best decile counts as exact: it is common to all models of the run, and cancels between them.
-    """
-    return Estimate(summary.relative, summary.relative_interval).scaled(best_s)

@@ -50,8 +50,8 @@ class LatencySummary(msgspec.Struct, frozen=True):
     `relative` is the latency divided by the reference network's, timed right before and after each visit.
     `outlier_share`: of samples more than five robust standard deviations above their launch's median.
     `preempted_share`: of visits in which the process lost its CPU. `faults_per_pass`: minor page faults.
-    `throttled_s`: for how long a quota held the samples back, in all. `cpus_used`: CPU time of all threads a
-    second of sampling. The last four are None where no visit says. What they tell of is in the latency too.
+    `throttled_s`: for how long a quota held the samples back, in all. `cpu_share`: its own share of
+    the work of its CPUs. The last four are None where no visit says. What they tell of is in the latency too.
     """
 
     median_s: float
@@ -69,7 +69,7 @@ class LatencySummary(msgspec.Struct, frozen=True):
     preempted_share: float | None = None
     faults_per_pass: float | None = None
     throttled_s: float | None = None
-    cpus_used: float | None = None
+    cpu_share: float | None = None
     gpu_median_s: float | None = None
 
     @property
@@ -139,7 +139,7 @@ def summarise(launches: Sequence[Launch]) -> LatencySummary | None:
         preempted_share=_preempted_share(visits),
         faults_per_pass=_faults_per_pass(visits),
         throttled_s=_throttled_s(visits),
-        cpus_used=_cpus_used(visits),
+        cpu_share=cpu_share(used),
         gpu_median_s=median(gpu) if gpu else None,
     )
 
@@ -194,7 +194,14 @@ def _throttled_s(visits: Sequence[Visit]) -> float | None:
     return sum(counted_s) if counted_s else None
 
 
-def _cpus_used(visits: Sequence[Visit]) -> float | None:
-    told = [visit for visit in visits if visit.cpu_s is not None]
-    sampled_s = sum(sum(visit.samples_s) for visit in told)
-    return sum(visit.cpu_s or 0.0 for visit in told) / sampled_s if told else None
+def cpu_share(launches: Sequence[Launch]) -> float | None:
+    """What share of the work of its CPUs was the process's own; None where no visit tells."""
+    visits = [visit for launch in launches for visit in launch.visits]
+    told = [
+        (own, other)
+        for v in visits
+        if (own := v.cpu_s) is not None and (other := v.foreign_cpu_s) is not None
+    ]
+    own_s = sum(own for own, _ in told)
+    all_s = own_s + sum(other for _, other in told)
+    return min(1.0, own_s / all_s) if own_s > 0 and all_s > 0 else None
