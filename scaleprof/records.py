@@ -27,6 +27,8 @@ MatchMetric = Literal["macs", "params", "activations"]
 Mode = Literal["infer", "train"]
 DType = Literal["fp32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
+Cast = Literal["weights", "autocast"]
+Runtime = Literal["eager", "compile", "cudagraph", "onnxruntime", "openvino"]
 Device = str  # "cpu", "cuda" or "cuda:N"
 
 MEASURED_STATUSES: frozenset[Status] = frozenset({"ok", "unstable"})
@@ -119,7 +121,9 @@ class ModelSpec(_Value, frozen=True):
 class Workload(_Value, frozen=True):
     """How a model is run: everything that a latency is meaningless without.
 
-    `dtype`: weights and inputs are cast to it. `memory_format`: of weights and of four-dimensional inputs.
+    `dtype`: what is computed in; by `cast`, either weights and inputs are cast to it, or torch casts at each
+    operator (autocast) and weights stay fp32. `memory_format`: of weights and of four-dimensional inputs.
+    `mode`: a forward pass, or a training step of forward, backward and optimizer.
     """
 
     device: Device
@@ -127,10 +131,13 @@ class Workload(_Value, frozen=True):
     threads: int = 1
     dtype: DType = "fp32"
     mode: Mode = "infer"
-    runtime: Literal["eager"] = "eager"
+    runtime: Runtime = "eager"
     memory_format: MemoryFormat = "contiguous"
+    cast: Cast = "weights"
 
     def __post_init__(self) -> None:
+        if self.dtype == "fp32" and self.cast != "weights":
+            raise ValueError("nothing is cast in fp32: cast must be weights")
         if self.batch_size < 1 or self.threads < 1:
             raise ValueError(f"batch_size and threads must be at least 1: {self.batch_size}, {self.threads}")
 
@@ -228,11 +235,48 @@ class Cost(_Value, frozen=True):
         return self.macs / traffic if traffic else None
 
 
+class GpuState(_Value, frozen=True):
+    """The GPU right after a visit's samples; None where it is not told.
+
+    `clock_mhz` is timed (a spin of known cycles), the rest is NVML's: `reported_clock_mhz` and
+    `memory_clock_mhz`, temperature in °C, power in watts, `events` that hold the clock down by name, and how
+    many other processes hold the GPU.
+    """
+
+    clock_mhz: float | None = None
+    reported_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    temperature_c: int | None = None
+    power_w: float | None = None
+    events: tuple[str, ...] | None = None
+    other_processes: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_finite("GPU state", (self.clock_mhz or 0.0, self.power_w or 0.0))
+
+
+class StepParts(_Value, frozen=True):
+    """The parts of training steps that were timed apart, in seconds: one value a step in each."""
+
+    forward_s: tuple[float, ...]
+    backward_s: tuple[float, ...]
+    optimizer_s: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("forward_s", "backward_s", "optimizer_s"):
+            values: tuple[float, ...] = getattr(self, name)
+            _require_finite(name, values)
+            if not values or min(values) <= 0:
+                raise ValueError(f"{name} must hold times above zero: {values}")
+
+
 class Visit(_Value, frozen=True):
     """The samples of one model in one round, and the references timed right before and after it.
 
     All in seconds, in the order in which they were taken. `gpu_samples_s` are the device-side times of
-    the same kind of call (CUDA only; None where a sample could not be verified). Over the samples alone:
+    the same kind of call (CUDA only; None where a sample could not be verified), `graph_samples_s` times a
+    pass of blocks of CUDA-graph replays, `gpu` the device's state after them. `parts` are those of training
+    steps of the same visit, timed apart. Over the samples alone:
     `minor_faults` and `involuntary_switches` of the process, CPU time `cpu_s` of all its threads and
     `foreign_cpu_s` that its CPUs gave to others meanwhile (known to a hundredth of a second a CPU, so that
     it may be below zero), and `throttled_s`, for how long its cgroup was held back by its quota. None where
@@ -249,6 +293,9 @@ class Visit(_Value, frozen=True):
     cpu_s: float | None = None
     foreign_cpu_s: float | None = None
     throttled_s: float | None = None
+    graph_samples_s: tuple[float, ...] | None = None
+    gpu: GpuState | None = None
+    parts: StepParts | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples_s", "reference_network_s", "matrix_product_s"):
@@ -256,7 +303,7 @@ class Visit(_Value, frozen=True):
             _require_finite(name, values)
             if not values or min(values) <= 0:
                 raise ValueError(f"{name} must hold times above zero: {values}")
-        _require_finite("gpu_samples_s", self.gpu_samples_s or ())
+        _require_finite("device samples", (*(self.gpu_samples_s or ()), *(self.graph_samples_s or ())))
 
 
 class Warmup(_Value, frozen=True):
@@ -271,7 +318,9 @@ class Sustained(_Value, frozen=True):
     """Passes back to back, with nothing between them: what throughput and energy are taken from.
 
     `chunks_s` are the times of consecutive chunks of `passes_per_chunk` passes each. `energy_j` is what the
-    energy counter grew by over all of them, `idle_power_w` what the machine drew while nothing ran.
+    energy counter grew by over all of them, `idle_power_w` what the machine drew while nothing ran. A counter
+    that moves in slow ticks (NVML) is read from tick to tick in passes of their own instead: then
+    `energy_passes` and `energy_window_s` are what lies between, and `temperature_c` the GPU's at the end.
     """
 
     passes_per_chunk: int
@@ -279,6 +328,9 @@ class Sustained(_Value, frozen=True):
     energy_j: float | None = None
     idle_power_w: float | None = None
     energy_missing: str | None = None
+    energy_passes: float | None = None
+    energy_window_s: float | None = None
+    temperature_c: int | None = None
 
     def __post_init__(self) -> None:
         _require_finite("chunks_s", self.chunks_s)
@@ -289,6 +341,35 @@ class Sustained(_Value, frozen=True):
             raise ValueError("a missing energy_j needs its reason")
 
 
+class Compiled(_Value, frozen=True):
+    """What a runtime made of the network: in how long, by which version, and how near its outputs are.
+
+    `output_error` is the distance of its outputs from eager's over the size of eager's, both as root mean
+    squares; it was checked to be at most `allowed_error`.
+    """
+
+    seconds: float
+    version: str
+    output_error: float
+    allowed_error: float
+
+    def __post_init__(self) -> None:
+        _require_finite("compiled", (self.seconds, self.output_error, self.allowed_error))
+
+
+class DeviceMemory(_Value, frozen=True):
+    """Memory of a GPU beside what tensors hold (`Launch.peak_memory_bytes`), in bytes; None where not told.
+
+    `reserved_bytes`: the most that torch's allocator had taken from the device during the passes.
+    `used_bytes`: of the whole device, everybody's. `context_bytes`: what the process holds beside its
+    allocator, for the driver's context and kernels.
+    """
+
+    reserved_bytes: int | None = None
+    used_bytes: int | None = None
+    context_bytes: int | None = None
+
+
 class Launch(_Value, frozen=True):
     """One model's part of one fresh worker process.
 
@@ -297,6 +378,7 @@ class Launch(_Value, frozen=True):
     same rounds. `baseline_memory_bytes` is what the process held before the model was built,
     `peak_memory_bytes` the most that it held beyond that in any pass, `peak_memory_low_bytes` in the pass
     that held the least. `denormal_share` is that of the numbers between the modules: denormals are slow.
+    `compiled` is there for every runtime but eager; `graph_missing` says why there are no graph samples.
     """
 
     launch: int
@@ -315,6 +397,9 @@ class Launch(_Value, frozen=True):
     input_bytes: int | None = None
     denormal_share: float | None = None
     sustained: Sustained | None = None
+    compiled: Compiled | None = None
+    device_memory: DeviceMemory | None = None
+    graph_missing: str | None = None
 
     def __post_init__(self) -> None:
         _require_finite("launch", (self.build_s, self.cold_s, self.warmup.seconds, self.output_std))
@@ -378,6 +463,7 @@ class Plan(_Value, frozen=True):
 
     `heavy_s`: a model gets fewer rounds, down to the least, where its visits of a launch would take longer
     than this. `sustained_s`: how long passes run back to back for throughput and energy, 0 for not at all.
+    `energy_s`: for how long, where the counter moves in slow ticks.
     """
 
     preset: str
@@ -389,6 +475,7 @@ class Plan(_Value, frozen=True):
     timeout_s: float = 600.0
     heavy_s: float | None = None
     sustained_s: float = 0.0
+    energy_s: float = 5.0
 
     def __post_init__(self) -> None:
         if self.launches < 1 or not 1 <= self.min_rounds <= self.max_rounds:

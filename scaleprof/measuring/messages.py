@@ -7,7 +7,18 @@ from __future__ import annotations
 
 import msgspec
 
-from scaleprof.records import Host, ModelSpec, Status, Sustained, Warmup, Workload
+from scaleprof.records import (
+    Compiled,
+    DeviceMemory,
+    GpuState,
+    Host,
+    ModelSpec,
+    Status,
+    StepParts,
+    Sustained,
+    Warmup,
+    Workload,
+)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -72,6 +83,9 @@ class Built(msgspec.Struct, frozen=True, tag=True):
     baseline_memory_bytes: int | None = None
     input_bytes: int | None = None
     denormal_share: float | None = None
+    compiled: Compiled | None = None
+    device_memory: DeviceMemory | None = None
+    graph_missing: str | None = None
 
 
 class Visited(msgspec.Struct, frozen=True, tag=True):
@@ -86,6 +100,9 @@ class Visited(msgspec.Struct, frozen=True, tag=True):
     cpu_s: float | None = None
     foreign_cpu_s: float | None = None
     throttled_s: float | None = None
+    graph_samples_s: tuple[float, ...] | None = None
+    gpu: GpuState | None = None
+    parts: StepParts | None = None
 
 
 class Ran(msgspec.Struct, frozen=True, tag=True):

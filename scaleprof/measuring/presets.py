@@ -13,7 +13,14 @@ from scaleprof.records import Plan
 # Six rounds are the fewest whose median has a 95 % interval (scaleprof.stats.intervals).
 PRESETS: dict[str, Plan] = {
     "quick": Plan(
-        "quick", launches=1, min_rounds=6, max_rounds=10, target_ci=0.05, heavy_s=1.5, sustained_s=2.0
+        "quick",
+        launches=1,
+        min_rounds=6,
+        max_rounds=10,
+        target_ci=0.05,
+        heavy_s=1.5,
+        sustained_s=2.0,
+        energy_s=2.0,
     ),
     "default": Plan(
         "default", launches=3, min_rounds=6, max_rounds=18, target_ci=0.05, heavy_s=2.0, sustained_s=2.0
