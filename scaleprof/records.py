@@ -495,6 +495,39 @@ class RunHeader(_Value, frozen=True, tag_field="kind", tag="run"):
     schema: int = SCHEMA_VERSION
 
 
+class BatchTrial(_Value, frozen=True):
+    """One batch that was tried: the samples a second of a short run, or why it did not run."""
+
+    batch_size: int
+    throughput_per_s: float | None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_finite("throughput_per_s", (self.throughput_per_s or 0.0,))
+        if (self.throughput_per_s is None) != (self.reason is not None):
+            raise ValueError("a batch that did not run needs a reason, and only such")
+
+
+class BatchSearch(_Value, frozen=True):
+    """Batches that were tried for one model, in the order of trial; one of them ran at least.
+
+    `limit`: the largest batch that was to be tried, by the forecast of memory; None where memory itself was
+    the limit.
+    """
+
+    trials: tuple[BatchTrial, ...]
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if all(trial.throughput_per_s is None for trial in self.trials):
+            raise ValueError("a search in which no batch ran found nothing")
+
+    @property
+    def largest(self) -> int:
+        """The largest batch that ran."""
+        return max(trial.batch_size for trial in self.trials if trial.throughput_per_s is not None)
+
+
 class Record(_Value, frozen=True, tag_field="kind", tag="record"):
     """One spec × workload: what it costs, what was measured, and how it ended.
 
@@ -513,6 +546,7 @@ class Record(_Value, frozen=True, tag_field="kind", tag="record"):
     stop: Stop | None = None
     matched_growth: float | None = None
     quoted: Quoted | None = None
+    batch_search: BatchSearch | None = None
 
     def __post_init__(self) -> None:
         if (self.status == "ok") != (self.reason is None):

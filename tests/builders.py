@@ -209,7 +209,7 @@ class SimulatedBench:
         self._on_visit(job)
         return Visited((self._latency_s[job.number],), (0.001,), (0.0005,), None)
 
-    def sustain(self, job: Job, at_least_s: float) -> Sustained:
+    def sustain(self, job: Job, at_least_s: float, energy_s: float = 0.0) -> Sustained:
         self.sustained.append(job.number)
         self.now_s += at_least_s
         return Sustained(1, (at_least_s,), energy_missing="simulated")

@@ -12,7 +12,7 @@ import pytest
 
 from scaleprof.engines.local import LocalBench
 from scaleprof.measuring import inspection
-from scaleprof.measuring.inspection import Inspection, inspect_here
+from scaleprof.measuring.inspection import Inspection, Subject, inspect_here
 from scaleprof.measuring.messages import Job
 from scaleprof.measuring.rounds import BenchLostError, JobFailedError
 from scaleprof.models import find_models
@@ -109,7 +109,7 @@ def test_memory_that_may_not_be_read_is_missing_with_the_kernels_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scaleprof.measuring.memory._CLEAR_REFS", tmp_path / "no such folder" / "clear_refs")
-    inspected = inspect_here(chain_job(tmp_path, 1, [("a", 1, "")]), 0)
+    inspected = inspect_here(Subject(chain_job(tmp_path, 1, [("a", 1, "")])), 0)
     assert inspected.peaks_bytes == ()
     assert inspected.missing == (
         "the kernel does not let the memory high-water mark be reset (No such file or directory)"
@@ -164,7 +164,7 @@ def test_a_model_that_cannot_open_a_file_is_not_taken_for_a_kernel_that_refuses(
     file = tmp_path / "absent.py"
     file.write_text("def build(scale):\n    open('/no such file')\n")
     job = Job(0, chain_job(tmp_path, 1, [("a", 1, "")]).spec, Workload("cpu", threads=1), f"{file}:build")
-    missing = inspect_here(job, 0).missing
+    missing = inspect_here(Subject(job), 0).missing
     assert missing is not None
     assert missing.startswith("the model failed in the process that takes its peak memory")
 

@@ -12,6 +12,7 @@ import pytest
 from axe_core_python.sync_playwright import Axe
 from builders import family_log, make_log, make_record, make_spec
 from playwright.sync_api import Browser, BrowserContext, Page
+from test_side_by_side import runtimes_log, searched_log
 
 import scaleprof as sp
 from scaleprof.records import RunLog
@@ -267,3 +268,25 @@ def test_it_prints_on_a4_without_clipping(open_report: OpenReport, tmp_path: Pat
     assert widest <= 703
     page.pdf(path=tmp_path / "report.pdf", format="A4")
     assert (tmp_path / "report.pdf").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_workloads_side_by_side_are_drawn_where_their_table_says(
+    open_report: OpenReport, scheme: str
+) -> None:
+    page = open_report(runtimes_log(compile=0.5), color_scheme=scheme, bypass_csp=True)
+    shown = page.eval_on_selector_all("td[data-side='1']", "cells => cells.map(c => Number(c.dataset.value))")
+    trace = page.evaluate("document.getElementById('side1-chart').data[1]")
+    assert trace["name"] == "compile"
+    assert trace["x"] == pytest.approx(shown)
+    assert "compile takes 0.5 times as long as eager" in page.inner_text("#side1")
+    assert [violation["id"] for violation in Axe().run(page)["violations"]] == []
+
+
+@pytest.mark.parametrize("width", [320, 1440])
+def test_batches_that_were_tried_are_drawn_and_fit_any_screen(open_report: OpenReport, width: int) -> None:
+    page = open_report(searched_log(), width=width, bypass_csp=True)
+    (trace,) = page.evaluate("document.getElementById('run1-batches-chart').data")
+    assert (trace["x"], trace["y"]) == ([1, 4, 6], [20.0, 99.0, 100.0])
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert [violation["id"] for violation in Axe().run(page)["violations"]] == []

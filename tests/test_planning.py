@@ -94,3 +94,58 @@ def test_the_expected_time_has_the_presets_in_order() -> None:
         for preset in ("quick", "default", "rigorous")
     ]
     assert most == sorted(most)
+
+
+def test_the_axes_of_runtime_mode_and_cast_are_workloads_and_fp32_is_there_once() -> None:
+    workloads = list_workloads(
+        "cpu",
+        threads=1,
+        mode="train",
+        runtime=["eager", "compile"],
+        dtype=["fp32", "bf16"],
+        cast=["weights", "autocast"],
+    )
+    assert {w.mode for w in workloads} == {"train"}
+    assert [(w.runtime, w.dtype, w.cast) for w in workloads] == [
+        (runtime, *how)
+        for runtime in ("eager", "compile")
+        for how in (("fp32", "weights"), ("bf16", "weights"), ("bf16", "autocast"))
+    ]
+
+
+def test_training_counts_its_backward_pass_and_holds_gradients_and_moments() -> None:
+    choice = choose("mobilenet_v1", "width", "0")
+    inferred, trained = (
+        plan_sweep(choice, device="cpu", threads=1, mode=mode) for mode in ("infer", "train")
+    )
+    costs = [planned.counted[0].cost for planned in (inferred, trained)]
+    assert all(cost is not None for cost in costs)
+    assert costs[1].macs > 2.5 * costs[0].macs  # type: ignore[union-attr]
+    assert trained.forecasts[0].held_bytes == 3 * inferred.forecasts[0].held_bytes - (
+        2 * (costs[0].weight_bytes - 4 * costs[0].params)  # type: ignore[union-attr]
+    )
+
+
+def test_fp16_weights_are_not_trained_and_the_row_says_what_to_do() -> None:
+    choice = choose("mobilenet_v1", "width", "0")
+    planned = plan_sweep(choice, device="cpu", threads=1, mode="train", dtype=["fp16", "bf16"])
+    assert [(record.status, record.reason) for record in planned.unfit.values()] == [
+        (
+            "unsupported",
+            "gradients vanish in fp16 weights: use --cast autocast, which scales the loss, or bf16",
+        )
+    ]
+    autocast = plan_sweep(choice, device="cpu", threads=1, mode="train", dtype="fp16", cast="autocast")
+    assert not autocast.unfit
+
+
+def test_compiling_is_foretold_and_no_part_of_the_time_budget() -> None:
+    choice = choose("mobilenet_v1", "width", "0")
+    plan = make_plan("quick", max_time_s=1.0)
+    eager, compiled = (
+        plan_sweep(choice, device="cpu", threads=1, runtime=runtime, plan=plan)
+        for runtime in ("eager", "compile")
+    )
+    assert eager.expected_s()[1] == 1.0
+    assert compiled.expected_s()[1] == 1.0 + compiled.compiling_s()
+    assert compiled.compiling_s() > 10

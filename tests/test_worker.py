@@ -110,7 +110,7 @@ def test_a_visit_tells_what_the_kernel_counted(bench: LocalBench) -> None:
 def test_a_model_runs_back_to_back_for_as_long_as_it_is_told(bench: LocalBench) -> None:
     job = tiny_jobs()[0]
     bench.build(job)
-    ran = bench.sustain(job, 0.5)
+    ran = bench.sustain(job, 0.5, 0.5)
     assert sum(ran.chunks_s) >= 0.5
     assert len(ran.chunks_s) > 1
     assert (ran.energy_j is None) == (ran.energy_missing is not None)

@@ -40,7 +40,8 @@ class Watcher:
 class Ledger:
     """Takes what is measured, begins or continues the run, and keeps every record at once.
 
-    Use it as a context manager: it opens a run to resume, and closes the file.
+    Use it as a context manager: it opens a run to resume, and closes the file. Workers keep in `folder` what
+    they compile and export, for the workers of later launches.
     """
 
     planned: SweepPlan
@@ -49,6 +50,7 @@ class Ledger:
     overwrite: bool
     command: tuple[str, ...]
     watcher: Watcher
+    folder: Path
     _header: RunHeader | None = None
     _writer: RunWriter | None = None
     _records: dict[tuple[object, ...], Record] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class Ledger:
             seed=planned.seed,
             timeout_s=planned.plan.timeout_s,
             allocator=planned.allocator,
+            folder=self.folder,
         ) as bench:
             self._begin(bench.host)
             yield bench
@@ -224,6 +227,7 @@ class Ledger:
             reason=failure.reason if failure else None,
             launches=progress.launches,
             stop=summary.stop(self.planned.plan.target_ci) if summary else None,
+            batch_search=self.planned.search_of(job),
         )
 
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
-from scaleprof.app.choosing import DEFAULT_MODEL, DEFAULT_PHI, choose
+from scaleprof.app.batching import OnTrial, find_batches
+from scaleprof.app.choosing import DEFAULT_MODEL, DEFAULT_PHI, Choice, choose
+from scaleprof.app.counting import OnDone, count_choice
 from scaleprof.app.ledger import Ledger, Watcher
 from scaleprof.app.planning import SweepPlan, plan_sweep
 from scaleprof.app.run import Run
 from scaleprof.engines.local import AllocatorPolicy
-from scaleprof.errors import MeasuringError
+from scaleprof.errors import MeasuringError, UsageError
 from scaleprof.measuring.presets import make_plan
 from scaleprof.measuring.schedule import Schedule
-from scaleprof.records import MatchMetric, Phi
+from scaleprof.records import MatchMetric, Phi, Record
 from scaleprof.scaling.rounding import RoundingName
 from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
-from scaleprof.store import check_replaceable
+from scaleprof.store import check_replaceable, read_run
+
+SEARCHED_BATCH = "max"
 
 
 def run_sweep(
@@ -41,7 +46,12 @@ def run_sweep(
         check_replaceable(output, overwrite=overwrite)
     if not planned.groups:
         raise MeasuringError(f"no model can be measured: {next(iter(planned.unfit.values())).reason}")
-    with Ledger(planned, output, resume, overwrite, tuple(command), watcher or Watcher()) as ledger:
+    with (
+        TemporaryDirectory(prefix="scaleprof-") as folder,
+        Ledger(
+            planned, output, resume, overwrite, tuple(command), watcher or Watcher(), Path(folder)
+        ) as ledger,
+    ):
         done = ledger.finished_launches()
         groups = [[planned.jobs[number] for number in group] for group in planned.groups]
         Schedule(
@@ -55,16 +65,55 @@ def run_sweep(
         return Run(ledger.log())
 
 
+def plan_with_batches(
+    choice: Choice,
+    *,
+    batch_size: int | str | Sequence[int | str] = 1,
+    known: Sequence[Record] = (),
+    search: bool = True,
+    on_done: OnDone = lambda _done, _total: None,
+    on_trial: OnTrial = lambda _job, _trial: None,
+    **options: Any,
+) -> SweepPlan:
+    """The plan of a sweep; where `max` is among the batches, with those that a search finds.
+
+    Args:
+        choice: the models.
+        batch_size: sizes, and `max`.
+        known: records of a run that is resumed, whose searches are taken over.
+        search: whether to search; without, `max` counts as a batch of one.
+        on_done: told of models counted.
+        on_trial: told of batches tried.
+        options: as for `plan_sweep`.
+    """
+    asked = [batch_size] if isinstance(batch_size, (int, str)) else list(batch_size)
+    sizes = [size for size in asked if isinstance(size, int)]
+    for size in asked:
+        if not isinstance(size, int) and size != SEARCHED_BATCH:
+            raise UsageError(f"--batch-size {size} is not a whole number above zero, nor {SEARCHED_BATCH}")
+    counted = count_choice(choice, on_done, mode="train" if options.get("mode") == "train" else "infer")
+    planned = plan_sweep(choice, batch_size=sizes or 1, counted=counted, **options)
+    if len(sizes) == len(asked) or not search:
+        return planned
+    searched = find_batches(planned, known=known, on_trial=on_trial)
+    if not searched:
+        return planned
+    return plan_sweep(choice, batch_size=sizes, counted=counted, searched=searched, **options)
+
+
 def sweep(
     model: str | Sequence[str] = DEFAULT_MODEL,
     *,
     strategies: str | Sequence[str] = DEFAULT_STRATEGIES,
     phi: str | Phi | Sequence[Phi | str] = DEFAULT_PHI,
     device: str = "auto",
-    batch_size: int | Sequence[int] = 1,
+    batch_size: int | str | Sequence[int | str] = 1,
     threads: int | Sequence[int] | None = None,
     dtype: str | Sequence[str] = "fp32",
     memory_format: str | Sequence[str] = "contiguous",
+    mode: str = "infer",
+    runtime: str | Sequence[str] = "eager",
+    cast: str | Sequence[str] = "weights",
     allocator: AllocatorPolicy = "pinned",
     bases: Bases | None = None,
     rounding: RoundingName = "tf",
@@ -83,10 +132,14 @@ def sweep(
         strategies: names, or one text with commas.
         phi: values of φ, or a text such as `0..3`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        batch_size: one size or several.
+        batch_size: one size or several; `max` searches the largest that fits and the one with the best
+            throughput, of each model.
         threads: CPU threads, one number or several; by default the CPUs that this process may use.
-        dtype: `fp32`, `bf16`, `fp16`, or several; weights and inputs are cast.
+        dtype: `fp32`, `bf16`, `fp16`, or several.
         memory_format: `contiguous`, `channels_last`, or both.
+        mode: `infer`, or `train` for steps of forward pass, backward pass and optimizer.
+        runtime: `eager`, `compile`, `onnxruntime`, `openvino`, on CUDA `cudagraph`, or several.
+        cast: how to compute in a dtype: `weights` are cast with the inputs, `autocast`, or both.
         allocator: `pinned` (the same in every process), or `default` for malloc as the environment has it.
         bases: the compound bases, Tan & Le's unless given.
         rounding: `tf` or `pycls`.
@@ -100,18 +153,22 @@ def sweep(
     Raises:
         ScaleprofError: the request cannot be carried out; the message says why and what to do.
     """
-    planned = plan_sweep(
+    path = None if output is None else Path(output)
+    planned = plan_with_batches(
         choose(model, strategies, phi, bases=bases, rounding=rounding, match=match),
         device=device,
         batch_size=batch_size,
         threads=threads,
         dtype=dtype,
         memory_format=memory_format,
+        mode=mode,
+        runtime=runtime,
+        cast=cast,
         allocator=allocator,
         plan=make_plan(preset),
         seed=seed,
+        known=read_run(path).records if resume and path is not None and path.exists() else (),
     )
-    path = None if output is None else Path(output)
     asked: dict[str, object] = {
         "model": model,
         "strategies": strategies,
@@ -119,7 +176,8 @@ def sweep(
         "device": device,
         "batch_size": batch_size,
     }
-    asked |= {"threads": threads, "dtype": dtype, "memory_format": memory_format, "allocator": allocator}
+    asked |= {"threads": threads, "dtype": dtype, "memory_format": memory_format, "mode": mode}
+    asked |= {"runtime": runtime, "cast": cast, "allocator": allocator}
     asked |= {"bases": bases, "rounding": rounding, "match": match, "preset": preset, "seed": seed}
     command = (f"scaleprof.sweep({', '.join(f'{name}={value!r}' for name, value in asked.items())})",)
     return run_sweep(planned, output=path, resume=resume, overwrite=overwrite, command=command)

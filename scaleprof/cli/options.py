@@ -15,11 +15,14 @@ from scaleprof.records import MatchMetric
 from scaleprof.scaling.rounding import ROUNDINGS, RoundingName
 from scaleprof.scaling.rules import DEFAULT_STRATEGIES, RELATIVE_FORM, STRATEGIES, Bases
 from scaleprof.scaling.sweep import MATCHES
+from scaleprof.units import three_digits
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from scaleprof.app.choosing import Choice
+    from scaleprof.measuring.messages import Job
+    from scaleprof.records import BatchTrial
     from scaleprof.reporting.rows import Row
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -136,6 +139,12 @@ def split_sizes(text: str, *, option: str) -> list[int]:
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"{option} {text} is not a list of whole numbers above zero, such as 1,32")
     return [int(part) for part in parts]
+
+
+def say_trial(job: Job, trial: BatchTrial) -> None:
+    """A line for each batch that was tried."""
+    what = trial.reason or f"{three_digits(trial.throughput_per_s or 0)} samples/s"
+    say(f"{job.spec.spec_id} at batch {trial.batch_size}: {what}")
 
 
 def print_rows(rows: Sequence[Row], format_: str) -> None:

@@ -18,6 +18,7 @@ from scaleprof.cli.options import (
     print_rows,
     say,
     say_counting,
+    say_trial,
     shown,
     split_names,
     split_sizes,
@@ -39,14 +40,42 @@ _ASK_BEYOND_S = 15 * 60
 @click.option(
     "-d", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help="Where to run."
 )
-@click.option("-b", "--batch-size", default="1", show_default=True, metavar="N,N…", help="Images per pass.")
+@click.option(
+    "-b",
+    "--batch-size",
+    default="1",
+    show_default=True,
+    metavar="N,N…|max",
+    help="Images per pass; max searches the largest that fits and the one with the best throughput.",
+)
 @click.option("--threads", metavar="N,N…", help="CPU threads  [default: the CPUs this process may use]")
 @click.option(
     "--dtype",
     default="fp32",
     show_default=True,
     metavar="fp32,bf16,fp16",
-    help="Of weights and inputs, cast.",
+    help="What is computed in.",
+)
+@click.option(
+    "--cast",
+    default="weights",
+    show_default=True,
+    metavar="weights,autocast",
+    help="How, below fp32: weights and inputs are cast, or torch casts at each operator.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["infer", "train"]),
+    default="infer",
+    show_default=True,
+    help="A forward pass, or a training step: forward, backward and AdamW, timed apart and together.",
+)
+@click.option(
+    "--runtime",
+    default="eager",
+    show_default=True,
+    metavar="eager,compile,onnxruntime,openvino",
+    help="What runs the network, its outputs checked against eager's; on CUDA also cudagraph.",
 )
 @click.option(
     "--memory-format",
@@ -70,9 +99,16 @@ _ASK_BEYOND_S = 15 * 60
     help="1, 3 or 5 launches (fresh processes), of more rounds each.",
 )
 @click.option("--target-ci", metavar="2%", help="Stop early once half the 95 % interval is below this share.")
-@click.option("--max-time", metavar="10m", help="Stop measuring after this time; what is measured counts.")
 @click.option(
-    "--timeout", default="10m", show_default=True, help="Longest time for building or one visit to a model."
+    "--max-time",
+    metavar="10m",
+    help="Stop measuring after this time, compiling aside; what is measured counts.",
+)
+@click.option(
+    "--timeout",
+    default="10m",
+    show_default=True,
+    help="Longest time for building or one visit to a model, compiling aside.",
 )
 @click.option(
     "--seed",
@@ -106,6 +142,9 @@ def sweep(
     batch_size: str,
     threads: str | None,
     dtype: str,
+    cast: str,
+    mode: str,
+    runtime: str,
     memory_format: str,
     allocator: AllocatorPolicy,
     preset: str,
@@ -130,37 +169,48 @@ def sweep(
     scaleprof sweep --phi 0..7 --device cuda    on the first GPU
     scaleprof sweep --strategy published --phi 0..7,L2
     scaleprof sweep -m resnet50 -m torchvision:vit_b_16 --match macs
+    scaleprof sweep --runtime eager,compile,onnxruntime,openvino --phi 0..1
+    scaleprof sweep --mode train --batch-size 8
     """
     _check_flags(
         resume=resume, overwrite=overwrite, output=output, no_report=no_report, report_path=report_path
     )
     _check_outputs(output, report_path, resume=resume, overwrite=overwrite, no_report=no_report)
-    sizes = split_sizes(batch_size, option="--batch-size")
+    sizes = _split_batches(batch_size)
     counts = None if threads is None else split_sizes(threads, option="--threads")
     dtypes = split_names(dtype, option="--dtype")
     layouts = split_names(memory_format, option="--memory-format")
+    runtimes = split_names(runtime, option="--runtime")
+    casts = split_names(cast, option="--cast")
     ci = None if target_ci is None else parse_fraction(target_ci, option="--target-ci")
     limit_s = None if max_time is None else parse_duration_s(max_time, option="--max-time")
     timeout_s = parse_duration_s(timeout, option="--timeout")
     choice = choose_models(**model_options)
 
-    from scaleprof.app.planning import plan_sweep
+    from scaleprof.app.sweeping import plan_with_batches
     from scaleprof.measuring.presets import make_plan
+    from scaleprof.store import read_run
 
-    planned = plan_sweep(
+    planned = plan_with_batches(
         choice,
+        known=read_run(output).records if resume and output is not None else (),
+        search=not dry_run,
+        on_trial=say_trial,
         device=device,
         batch_size=sizes,
         threads=counts,
         dtype=dtypes,
         memory_format=layouts,
+        mode=mode,
+        runtime=runtimes,
+        cast=casts,
         allocator=allocator,
         plan=make_plan(preset, target_ci=ci, max_time_s=limit_s, timeout_s=timeout_s),
         seed=seed,
         on_done=say_counting,
     )
     if dry_run:
-        return _show_plan(planned, format_)
+        return _show_plan(planned, format_, forecast_batches="max" in sizes)
     run_path, page_path = _paths(planned, output, report_path)
     _announce(planned, run_path if resume else None, ask=not yes and sys.stdin.isatty())
     run = _measure(planned, run_path, resume=resume, overwrite=overwrite)
@@ -180,7 +230,15 @@ def _check_flags(
         raise UsageError(f"--report {report_path} and --no-report exclude each other")
 
 
-def _show_plan(planned: SweepPlan, format_: str) -> int:
+def _split_batches(text: str) -> list[int | str]:
+    """Sizes, and `max` where it is among them."""
+    names = split_names(text, option="--batch-size")
+    numbers = [name for name in names if name != "max"]
+    sizes = split_sizes(",".join(numbers), option="--batch-size") if numbers else []
+    return [*sizes, *(["max"] if len(numbers) < len(names) else [])]
+
+
+def _show_plan(planned: SweepPlan, format_: str, *, forecast_batches: bool) -> int:
     from scaleprof.app.counting import make_record
     from scaleprof.reporting.rows import cost_row
 
@@ -191,6 +249,11 @@ def _show_plan(planned: SweepPlan, format_: str) -> int:
         ],
         format_,
     )
+    if forecast_batches:
+        for job in planned.jobs:
+            say(
+                f"{job.spec.spec_id}: batches of up to {planned.largest_batch(job)} by the forecast of memory"
+            )
     say(_expectation(planned, {}))
     return ExitCode.OK if planned.groups else ExitCode.FAILURE
 
@@ -201,9 +264,11 @@ def _expectation(planned: SweepPlan, held: dict[int, int]) -> str:
     groups = f" in {len(planned.groups)} groups that fit in memory" if len(planned.groups) > 1 else ""
     models = len(planned.jobs) - len(planned.unfit)
     launches = plural(planned.plan.launches, "launch", "launches")
+    compiling_s = planned.compiling_s(held)
+    compiling = f", {format_duration(compiling_s)} of it for compiling and exporting" if compiling_s else ""
     return (
-        f"{plural(models, 'model', 'models')} on {planned.device}{groups}{skipped}: {launches}, "
-        f"roughly {' to '.join(dict.fromkeys([format_duration(least_s), format_duration(most_s)]))}"
+        f"{plural(models, 'model', 'models')} on {planned.device}{groups}{skipped}: {launches}, roughly "
+        f"{' to '.join(dict.fromkeys([format_duration(least_s), format_duration(most_s)]))}{compiling}"
     )
 
 
@@ -270,6 +335,7 @@ def _measure(planned: SweepPlan, run_path: Path, *, resume: bool, overwrite: boo
 def _conclude(run: Run, run_path: Path, page_path: Path | None, format_: str) -> int:
     from scaleprof.app.reporting import report
     from scaleprof.records import MEASURED_STATUSES, UNTRIED_STATUSES
+    from scaleprof.reporting.batches import batch_lines
 
     if page_path is not None:
         report(run, page_path)
@@ -286,8 +352,8 @@ def _conclude(run: Run, run_path: Path, page_path: Path | None, format_: str) ->
     if counts:
         words = ", ".join(f"{number} {status}" for status, number in counts.items())
         notes.append(f"{words}: see status and reason")
-    for line in _trust_lines(run):
-        say(line)
+    for sentence in [*(line.sentence for line in batch_lines(run.log)), *_trust_lines(run)]:
+        say(sentence)
     say(", ".join([f"{len(rows) - counts.total()} of {len(rows)} models measured", *notes]))
     return ExitCode.OK if any(row.status == "ok" for row in rows) else ExitCode.FAILURE
 

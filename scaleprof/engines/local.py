@@ -27,13 +27,17 @@ from scaleprof.measuring.messages import (
     Build,
     Built,
     Command,
+    Compile,
     Job,
+    Made,
     Open,
     Opened,
     Ran,
     Refused,
     Reply,
     Sustain,
+    Tried,
+    Try,
     Visit,
     Visited,
 )
@@ -57,11 +61,14 @@ ALLOCATORS: dict[AllocatorPolicy, tuple[str, dict[str, str]]] = {
 # It would be a second word on how threads wait.
 _DROPPED = ("OMP_WAIT_POLICY",)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_COMPILED_IN = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 _START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 5.0
+# Compilers take minutes and are outside every budget; one that takes an hour hangs.
+_COMPILE_TIMEOUT_S = 3600.0
 _CHUNK_BYTES = 65536
 
-_Answer = TypeVar("_Answer", Built, Visited, Ran)
+_Answer = TypeVar("_Answer", Made, Built, Visited, Ran, Tried)
 
 
 class LocalBench:
@@ -71,8 +78,10 @@ class LocalBench:
         device: `cpu` or `cuda:N`.
         threads: intra-operator threads, and CPUs to pin to.
         seed: of weights and inputs.
-        timeout_s: longest time that building or visiting one model may take.
+        timeout_s: longest time that building or visiting one model may take, compiling aside.
         allocator: `pinned`, or `default` for malloc as the environment has it.
+        folder: where compiled code and exported models are kept for the sweep's next workers; without one,
+            they are gone with this worker.
     """
 
     def __init__(
@@ -82,12 +91,15 @@ class LocalBench:
         threads: int,
         seed: int,
         timeout_s: float,
+        folder: Path | None = None,
         allocator: AllocatorPolicy = "pinned",
     ) -> None:
         self._timeout_s = timeout_s
         self.worker = secrets.token_hex(4)
         name, variables = ALLOCATORS[allocator]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
+        self._own_folder = None if folder else tempfile.TemporaryDirectory(prefix="scaleprof-")
+        folder = Path(self._own_folder.name) if self._own_folder else folder
         reply_fd, worker_fd = os.pipe()
         self._reply_fd = reply_fd
         self._pending = b""
@@ -97,14 +109,14 @@ class LocalBench:
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
             pass_fds=(worker_fd,),
-            env=worker_environment(os.environ, threads, variables),
+            env=worker_environment(os.environ, threads, variables, folder),
             start_new_session=True,
         )
         os.close(worker_fd)
         with ExitStack() as on_error:  # an interruption here must not leave the process behind
             on_error.callback(self.close)
             on_error.callback(self.kill)
-            self.host = self._open(Open(device, threads, seed, name))
+            self.host = self._open(Open(device, threads, seed, name, str(folder)))
             on_error.pop_all()
 
     @property
@@ -113,16 +125,24 @@ class LocalBench:
         return self._process.pid
 
     def build(self, job: Job, *, inspect: bool = True) -> Built:
-        """Build and warm up a model in the worker."""
+        """Build and warm up a model in the worker; compile it before, if its runtime does."""
+        if job.workload.runtime != "eager":
+            self._ask(Compile(job), job, Made, limit_s=_COMPILE_TIMEOUT_S)
         return self._ask(Build(job, inspect), job, Built)
 
     def visit(self, job: Job) -> Visited:
         """Time a model in the worker."""
         return self._ask(Visit(job.number), job, Visited)
 
-    def sustain(self, job: Job, at_least_s: float) -> Sustained:
+    def sustain(self, job: Job, at_least_s: float, energy_s: float) -> Sustained:
         """Run a model back to back in the worker."""
-        return self._ask(Sustain(job.number, at_least_s), job, Ran).sustained
+        return self._ask(Sustain(job.number, at_least_s, energy_s), job, Ran).sustained
+
+    def try_out(self, job: Job) -> float:
+        """Seconds a pass of a model in the worker, roughly; it is not kept."""
+        if job.workload.runtime != "eager":
+            self._ask(Compile(job), job, Made, limit_s=_COMPILE_TIMEOUT_S)
+        return self._ask(Try(job), job, Tried).pass_s
 
     def close(self) -> None:
         """End the worker and free what belongs to it."""
@@ -132,6 +152,8 @@ class LocalBench:
         self._wait_or_kill()
         os.close(self._reply_fd)
         self._stderr.close()
+        if self._own_folder is not None:
+            self._own_folder.cleanup()
 
     def kill(self) -> None:
         """End the worker at once, whatever it is doing, and with it what it has started."""
@@ -151,15 +173,19 @@ class LocalBench:
             raise MeasuringError(f"the measuring worker did not start: it answered {reply}")
         return reply.host
 
-    def _ask(self, command: Command, job: Job, wanted: type[_Answer]) -> _Answer:
+    def _ask(
+        self, command: Command, job: Job, wanted: type[_Answer], *, limit_s: float | None = None
+    ) -> _Answer:
+        """The worker's answer to a command; without `limit_s`, within the time-out that was asked for."""
         try:
             self._send(command)
-            reply = self._receive(self._timeout_s)
+            reply = self._receive(self._timeout_s if limit_s is None else limit_s)
         except TimeoutError:
             self.kill()
-            limit = format_duration(self._timeout_s)
+            limit = format_duration(limit_s or self._timeout_s)
+            which = "compiling may take no longer" if limit_s else "--timeout"
             raise BenchLostError(
-                "timeout", f"no answer within {limit} (--timeout); the worker was stopped"
+                "timeout", f"no answer within {limit} ({which}); the worker was stopped"
             ) from None
         except (EOFError, BrokenPipeError):
             self._wait_or_kill()
@@ -217,10 +243,18 @@ _reply_decoder = msgspec.json.Decoder(Reply)
 
 @contextmanager
 def open_worker(
-    *, device: str, threads: int, seed: int, timeout_s: float, allocator: AllocatorPolicy = "pinned"
+    *,
+    device: str,
+    threads: int,
+    seed: int,
+    timeout_s: float,
+    allocator: AllocatorPolicy = "pinned",
+    folder: Path | None = None,
 ) -> Iterator[LocalBench]:
     """A fresh worker that is ended on the way out, at once if on an error."""
-    bench = LocalBench(device=device, threads=threads, seed=seed, timeout_s=timeout_s, allocator=allocator)
+    bench = LocalBench(
+        device=device, threads=threads, seed=seed, timeout_s=timeout_s, folder=folder, allocator=allocator
+    )
     finished = False
     try:
         yield bench
@@ -232,9 +266,16 @@ def open_worker(
 
 
 def worker_environment(
-    parent: Mapping[str, str], threads: int, allocator: Mapping[str, str] = PINNED_ALLOCATOR
+    parent: Mapping[str, str],
+    threads: int,
+    allocator: Mapping[str, str] = PINNED_ALLOCATOR,
+    folder: Path | None = None,
 ) -> dict[str, str]:
-    """The worker's environment: the parent's, with threads, allocator and device order set explicitly."""
+    """The worker's environment: the parent's, with threads, allocator and device order set explicitly.
+
+    torch keeps compiled code in the sweep's own `folder`: what a person's earlier run left would make compile
+    times untrue.
+    """
     package_root = str(Path(__file__).parents[2])
     # Last: what a person put on the path wins here as it does in the process that plans.
     search_path = [*filter(None, [parent.get("PYTHONPATH")]), package_root]
@@ -244,6 +285,7 @@ def worker_environment(
         **allocator,
         **OPENMP_WAITING,
         **DEVICE_ORDER,
+        **({name: str(folder / place) for name, place in _COMPILED_IN.items()} if folder else {}),
         "PYTHONPATH": os.pathsep.join(search_path),
     }
 

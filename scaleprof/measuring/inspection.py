@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 import msgspec
@@ -23,9 +24,13 @@ from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.measuring import references
 from scaleprof.measuring.memory import CpuPeakMeter, PeakUnavailableError, map_each_tensor
 from scaleprof.measuring.messages import Job
+from scaleprof.measuring.passes import recording
 from scaleprof.measuring.preparing import Preparer
+from scaleprof.measuring.runtimes import open_artifact
+from scaleprof.measuring.timing import Call
 
-# Peaks taken one after another; the first pass may still hold what only a first pass needs.
+# Peaks taken one after another; the first pass may still hold what only a first pass needs, and only the
+# second training step holds what the optimizer keeps.
 _MEMORY_PASSES = 2
 _PRIMING_PASSES = 2
 
@@ -37,6 +42,13 @@ class Inspection(msgspec.Struct, frozen=True):
     peaks_bytes: tuple[int, ...] = ()
     missing: str | None = None
     killed_by: str | None = None
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """The model to inspect; `artifact` is the file that its runtime opens, where it has one."""
+
+    job: Job
+    artifact: str | None = None
 
 
 class Inspector:
@@ -63,10 +75,11 @@ class Inspector:
         self._commands = os.fdopen(commands_write, "wb")
         self._replies = os.fdopen(replies_read, "rb")
 
-    def inspect(self, job: Job) -> Inspection:
+    def inspect(self, job: Job, artifact: Path | None = None) -> Inspection:
         """The peaks of a model; whatever happens to the child, there is an answer."""
+        subject = Subject(job, None if artifact is None else str(artifact))
         try:
-            self._commands.write(msgspec.json.encode(job) + b"\n")
+            self._commands.write(msgspec.json.encode(subject) + b"\n")
             self._commands.flush()
         except BrokenPipeError:
             return Inspection(missing="the process that takes peak memory is gone")
@@ -89,8 +102,8 @@ def _serve(commands_fd: int, replies_fd: int, seed: int) -> NoReturn:
     gc.freeze()
     with os.fdopen(commands_fd, "rb") as commands, os.fdopen(replies_fd, "wb") as replies:
         for line in commands:
-            job = msgspec.json.decode(line, type=Job)
-            inspection = _in_a_child(lambda job=job: inspect_here(job, seed))  # type: ignore[misc]
+            subject = msgspec.json.decode(line, type=Subject)
+            inspection = _in_a_child(lambda subject=subject: inspect_here(subject, seed))  # type: ignore[misc]
             replies.write(msgspec.json.encode(inspection) + b"\n")
             replies.flush()
     os._exit(0)
@@ -115,18 +128,19 @@ def _in_a_child(work: Callable[[], Inspection]) -> Inspection:
     return msgspec.json.decode(answer, type=Inspection)
 
 
-def inspect_here(job: Job, seed: int) -> Inspection:
+def inspect_here(subject: Subject, seed: int) -> Inspection:
     """Peak memory of a model in this process, which must have run nothing before."""
     map_each_tensor()
     preparer = Preparer("cpu", seed)
     try:
         with torch.inference_mode():
             _prime()
-            preparer.load(job)
+        with recording(subject.job.workload.mode):
+            preparer.load(subject.job)
             loaded = len(sys.modules)
-            inspection = _peaks(job, preparer)
+            inspection = _peaks(subject, preparer)
             if len(sys.modules) > loaded:  # a builder loaded code, which is now in the figure: once more
-                inspection = _peaks(job, preparer)
+                inspection = _peaks(subject, preparer)
     except PeakUnavailableError as error:
         return Inspection(missing=str(error))
     except NETWORK_ERRORS as error:  # the worker meets it too when it builds the model, and tells it
@@ -140,13 +154,21 @@ def _prime() -> None:
         prime()
 
 
-def _peaks(job: Job, preparer: Preparer) -> Inspection:
+def _peaks(subject: Subject, preparer: Preparer) -> Inspection:
     meter = CpuPeakMeter()
     meter.start()
-    call = preparer.prepare(job, settled=False).call()  # memory is not a matter of values
+    call = _call(subject, preparer)
     peaks = []
     for _ in range(_MEMORY_PASSES):
         meter.start()
         call()
         peaks.append(meter.peak_bytes())
     return Inspection(meter.baseline_bytes, tuple(peaks))
+
+
+def _call(subject: Subject, preparer: Preparer) -> Call:
+    """One pass of the model, or of what its runtime has made of it: what is deployed has no exporter."""
+    job = subject.job
+    if subject.artifact is None:
+        return preparer.prepare(job, settled=False).call()  # memory is not a matter of values
+    return open_artifact(job.workload.runtime, Path(subject.artifact), preparer.inputs(job), job.workload)

@@ -2,7 +2,8 @@
 
 CPU: the kernel's own high-water mark, reset before the pass (`clear_refs`) and read after it (`VmHWM`), in a
 process of its own (`scaleprof.measuring.inspection`); polling misses short peaks, and `ru_maxrss` may be a
-parent's. CUDA: the allocator's peak. Both include the model's weights.
+parent's. On a GPU it is the allocator's peak (`scaleprof.measuring.cuda.memory`). Both include the model's
+weights.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import ctypes
 import gc
 from pathlib import Path
 from typing import Protocol
-
-import torch
 
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -61,26 +60,6 @@ class CpuPeakMeter:
     def peak_bytes(self) -> int:
         """The highest resident size since `start`, less that when the meter was made."""
         return max(0, _status_bytes("VmHWM") - self.baseline_bytes)
-
-
-class CudaPeakMeter:
-    """Peak of torch's caching allocator on one device."""
-
-    def __init__(self, device: str) -> None:
-        self._device = device
-        torch.cuda.synchronize(device)
-        torch.cuda.empty_cache()
-        self.baseline_bytes = torch.cuda.memory_allocated(device)
-
-    def start(self) -> None:
-        """Forget earlier peaks."""
-        torch.cuda.synchronize(self._device)
-        torch.cuda.reset_peak_memory_stats(self._device)
-
-    def peak_bytes(self) -> int:
-        """The most bytes allocated at once since `start`, less those when the meter was made."""
-        torch.cuda.synchronize(self._device)
-        return int(torch.cuda.max_memory_allocated(self._device)) - self.baseline_bytes
 
 
 def map_each_tensor() -> None:

@@ -36,16 +36,26 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
-    """Set up the process: device, threads, references."""
+    """Set up the process: device, threads, references; exported models are kept in `folder`."""
 
     device: str
     threads: int
     seed: int
     allocator: str
+    folder: str
+
+
+class Compile(msgspec.Struct, frozen=True, tag=True):
+    """Build one model, make its runtime's form of it, and check that against eager's outputs."""
+
+    job: Job
 
 
 class Build(msgspec.Struct, frozen=True, tag=True):
-    """Build, prepare, check and warm up one model; with `inspect`, take its peak memory on the CPU first."""
+    """Build, prepare, check and warm up one model; with `inspect`, take its peak memory on the CPU first.
+
+    For a runtime that compiles, after `Compile`.
+    """
 
     job: Job
     inspect: bool
@@ -58,10 +68,20 @@ class Visit(msgspec.Struct, frozen=True, tag=True):
 
 
 class Sustain(msgspec.Struct, frozen=True, tag=True):
-    """Run one model that has been built back to back for at least so many seconds."""
+    """Run one model that has been built back to back for at least so many seconds.
+
+    Where the energy counter moves in slow ticks, it is read in passes of their own over `energy_s` seconds.
+    """
 
     job: int
     at_least_s: float
+    energy_s: float
+
+
+class Try(msgspec.Struct, frozen=True, tag=True):
+    """Build one model, run a few passes of it back to back, and forget it."""
+
+    job: Job
 
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
@@ -88,6 +108,12 @@ class Built(msgspec.Struct, frozen=True, tag=True):
     graph_missing: str | None = None
 
 
+class Made(msgspec.Struct, frozen=True, tag=True):
+    """The runtime has its form of the model."""
+
+    compiled: Compiled
+
+
 class Visited(msgspec.Struct, frozen=True, tag=True):
     """The samples of one visit, in seconds; references hold the times before and after it."""
 
@@ -111,6 +137,12 @@ class Ran(msgspec.Struct, frozen=True, tag=True):
     sustained: Sustained
 
 
+class Tried(msgspec.Struct, frozen=True, tag=True):
+    """The model ran: seconds a pass, roughly."""
+
+    pass_s: float
+
+
 class Refused(msgspec.Struct, frozen=True, tag=True):
     """The model failed; `fatal` when the worker cannot be used any more."""
 
@@ -119,5 +151,5 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     fatal: bool
 
 
-Command = Open | Build | Visit | Sustain
-Reply = Opened | Built | Visited | Ran | Refused
+Command = Open | Compile | Build | Visit | Sustain | Try
+Reply = Opened | Made | Built | Visited | Ran | Tried | Refused

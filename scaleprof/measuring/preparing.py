@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,34 +10,29 @@ from torch import nn
 
 from scaleprof.errors import ModelError
 from scaleprof.measuring.messages import Job
+from scaleprof.measuring.passes import TORCH_DTYPES, TrainingStep, forward_pass
 from scaleprof.measuring.timing import Call
 from scaleprof.measuring.weights import CALIBRATION_BATCH, joined, needs_settling, settle_batch_norms
 from scaleprof.models import find_model
 from scaleprof.models.family import Model
-from scaleprof.records import DType, MemoryFormat
+from scaleprof.records import DType, MemoryFormat, Workload
 
-TORCH_DTYPES: dict[DType, torch.dtype] = {
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
 _IMAGE_DIMENSIONS = 4
 
 
 class Prepared(NamedTuple):
-    """A network in eval mode and its inputs, all in the workload's dtype and memory format."""
+    """A network and its inputs in the workload's dtype, memory format and mode."""
 
     network: nn.Module
     inputs: tuple[torch.Tensor, ...]
+    workload: Workload
 
-    def call(self) -> Call:
-        """One forward pass."""
-        network, inputs = self
-
-        def forward() -> object:
-            return network(*inputs)
-
-        return forward
+    def call(self, network: Callable[..., object] | None = None) -> Call | TrainingStep:
+        """One pass; with `network`, through that (compiled) form of it."""
+        forward = forward_pass(network or self.network, self.inputs, self.workload)
+        return (
+            forward if self.workload.mode == "infer" else TrainingStep(forward, self.network, self.workload)
+        )
 
     @property
     def input_bytes(self) -> int:
@@ -69,9 +64,12 @@ class Preparer:
         if settled and needs_settling(network):
             settle_batch_norms(network, self._calibration_inputs(model, job, inputs))
         workload = job.workload
+        dtype = _kept_dtype(workload)
+        network = _network_as(network, dtype, workload.memory_format)
         return Prepared(
-            _network_as(network, workload.dtype, workload.memory_format),
-            inputs_as(inputs, workload.dtype, workload.memory_format),
+            network.train(workload.mode == "train"),
+            inputs_as(inputs, dtype, workload.memory_format),
+            workload,
         )
 
     def build(self, job: Job) -> nn.Module:
@@ -86,6 +84,12 @@ class Preparer:
             self._models[job.locator] = find_model(job.locator)
         return self._models[job.locator]
 
+    def inputs(self, job: Job) -> tuple[torch.Tensor, ...]:
+        """The job's inputs alone, in its dtype and memory format."""
+        workload = job.workload
+        inputs = self._inputs(self.load(job), job, workload.batch_size)
+        return inputs_as(inputs, _kept_dtype(workload), workload.memory_format)
+
     def _inputs(self, model: Model, job: Job, batch_size: int) -> tuple[torch.Tensor, ...]:
         return tuple(tensor.to(self._device) for tensor in model.inputs(job.spec, batch_size))
 
@@ -95,6 +99,11 @@ class Preparer:
         """The timed inputs, with more samples beside them where there is but one."""
         missing = CALIBRATION_BATCH - job.workload.batch_size
         return joined(inputs, self._inputs(model, job, missing)) if missing > 0 else inputs
+
+
+def _kept_dtype(workload: Workload) -> DType:
+    """What weights and inputs are kept in: under autocast they stay as they are."""
+    return workload.dtype if workload.cast == "weights" else "fp32"
 
 
 def inputs_as(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from scaleprof.errors import UsageError, suggestion
-from scaleprof.records import Plan
+from scaleprof.records import Plan, Runtime
 
 # Six rounds are the fewest whose median has a 95 % interval (scaleprof.stats.intervals).
 PRESETS: dict[str, Plan] = {
@@ -43,6 +43,13 @@ _BUILD_PASSES = 14
 _BUILD_S = 0.4
 _INSPECT_PASSES = 6
 _INSPECT_S = 0.4
+# In the first launch, and in later ones. Seen on two cores with networks of the size of EfficientNet-B0.
+_COMPILE_S: dict[Runtime, tuple[float, float]] = {
+    "compile": (60.0, 15.0),
+    "cudagraph": (1.0, 1.0),
+    "onnxruntime": (10.0, 1.0),
+    "openvino": (10.0, 2.0),
+}
 
 
 def make_plan(
@@ -83,6 +90,12 @@ def visit_s(pass_s: float, device: str) -> float:
 def build_s(pass_s: float) -> float:
     """How long setting up a model in a worker takes, in seconds."""
     return _BUILD_S + _BUILD_PASSES * pass_s
+
+
+def compile_s(runtime: Runtime, launch: int) -> float:
+    """How long a runtime takes to make its form of a model, in seconds; later launches find its files."""
+    first_s, later_s = _COMPILE_S.get(runtime, (0.0, 0.0))
+    return later_s if launch else first_s
 
 
 def inspect_s(pass_s: float, device: str) -> float:

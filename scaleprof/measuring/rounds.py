@@ -36,7 +36,7 @@ class Bench(Protocol):
     def visit(self, job: Job) -> Visited:
         """Time a model that has been built."""
 
-    def sustain(self, job: Job, at_least_s: float) -> Sustained:
+    def sustain(self, job: Job, at_least_s: float, energy_s: float) -> Sustained:
         """Run a model that has been built back to back."""
 
 
@@ -97,6 +97,11 @@ class LaunchLog:
         """Seconds that the model was warmed up for; none before it is built."""
         built = self._built.get(job.number)
         return built.warmup.seconds if built else 0.0
+
+    @property
+    def compiled_s(self) -> float:
+        """Seconds that compiling and exporting models has taken, which no time budget counts."""
+        return sum(built.compiled.seconds for built in self._built.values() if built.compiled)
 
     def visited_s(self, job: Job) -> float:
         """Seconds that the model's samples have taken so far."""
@@ -218,7 +223,7 @@ def run_launch(
             attempt(
                 job,
                 "sustain",
-                lambda job=job: log.add_sustained(job, bench.sustain(job, plan.sustained_s)),  # type: ignore[misc]
+                lambda job=job: log.add_sustained(job, bench.sustain(job, plan.sustained_s, plan.energy_s)),  # type: ignore[misc]
             )
 
 

@@ -49,6 +49,7 @@ class Schedule:
     seed: int
     _held: dict[int, tuple[Launch, ...]] = field(default_factory=dict, init=False)
     _home: dict[int, int] = field(default_factory=dict, init=False)
+    _compiled_s: float = field(default=0.0, init=False)
 
     def run(
         self, groups: Sequence[Sequence[Job]], done: Mapping[int, tuple[Launch, ...]] | None = None
@@ -63,9 +64,9 @@ class Schedule:
         for number, group in enumerate(groups):
             for job in group:
                 self._home.setdefault(job.number, number)
-        started_s = self.clock()
+        started_s = self._clock_s()
         for launch in range(self.plan.launches):
-            if launch and self.plan.max_time_s and self.clock() >= started_s + self.plan.max_time_s:
+            if launch and self.plan.max_time_s and self._clock_s() >= started_s + self.plan.max_time_s:
                 return
             share_s = (self.plan.max_time_s or 0.0) * (launch + 1) / self.plan.launches
             for number, group in enumerate(groups):
@@ -115,7 +116,7 @@ class Schedule:
                     self.plan,
                     log,
                     rng=rng,
-                    out_of_time=lambda: limited and self.clock() >= ends_s,
+                    out_of_time=lambda: limited and self._clock_s() - log.compiled_s >= ends_s,
                     observe=self.observe,
                     inspect=self._lacks_memory,
                 )
@@ -128,7 +129,13 @@ class Schedule:
             left = [job for job in jobs if job.number not in log.failed]
             self.keep(self._progress(left, log, complete=False))
             raise
+        finally:
+            self._compiled_s += log.compiled_s
         return False
+
+    def _clock_s(self) -> float:
+        """The clock without what compiling took: no budget counts that."""
+        return self.clock() - self._compiled_s
 
     def _lacks_memory(self, job: Job) -> bool:
         """Whether no launch has its peak memory: it hardly differs between processes, and takes a build."""

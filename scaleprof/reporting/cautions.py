@@ -12,6 +12,7 @@ from scaleprof.scaling.budget import is_off
 from scaleprof.stats.contention import is_contended
 from scaleprof.stats.latency import UNSTABLE_RATIO, LatencySummary
 from scaleprof.stats.noise import noise_verdict
+from scaleprof.stats.parts import launch_bound_ratio
 
 _MATCH_NOUNS = {"macs": "MACs", "params": "parameters", "activations": "activations"}
 # Outputs beyond these are not those of a trained network, and tiny ones may be slow to compute with.
@@ -22,6 +23,11 @@ _MOST_DENORMALS = 1e-3
 # A page fault takes about a microsecond: fewer are lost in the noise.
 _MOST_FAULTS = 100
 _MOST_THROTTLED = 0.01
+# Names of NVML's clock event reasons.
+_POWER_EVENTS = {"sw_power_cap", "hw_power_brake_slowdown"}
+_HEAT_EVENTS = {"sw_thermal_slowdown", "hw_thermal_slowdown"}
+# A quarter of the time in gaps between kernels is worth a hint.
+_LAUNCH_BOUND_FROM = 1.25
 
 
 class Caution(msgspec.Struct, frozen=True):
@@ -48,6 +54,7 @@ def measuring_cautions(
         *_about_numbers(record, launches, comparer),
         *_about_intervals(summary, comparer),
         *_about_contention(record, summary),
+        *_about_gpu(record, launches),
         *_about_disturbances(summary, launches, comparer.header.host),
     )
 
@@ -142,6 +149,37 @@ def _about_contention(record: Record, summary: LatencySummary) -> Iterator[Cauti
         f"than another: the intervals of ratios allow for it",
         f"stop the other process, which scaleprof doctor names{fewer}",
     )
+
+
+def _about_gpu(record: Record, launches: list[Launch]) -> Iterator[Caution]:
+    """What held the GPU back while it was timed, and who else was on it."""
+    states = [visit.gpu for launch in launches for visit in launch.visits if visit.gpu is not None]
+    events = [set(state.events) for state in states if state.events is not None]
+    if capped := sum(bool(seen & _POWER_EVENTS) for seen in events):
+        yield Caution(
+            "power_capped",
+            f"the GPU's power limit held its clock down in {capped / len(events):.0%} of the visits",
+            "this is what it delivers under load; compare at the same limit, or use a smaller batch",
+        )
+    if hot := sum(bool(seen & _HEAT_EVENTS) for seen in events):
+        yield Caution(
+            "thermal",
+            f"heat held the GPU's clock down in {hot / len(events):.0%} of the visits",
+            "let it cool down and check its air flow, then measure again",
+        )
+    if any(state.other_processes for state in states):
+        yield Caution(
+            "contended",
+            "other processes held the GPU while it was timed",
+            "stop them, which scaleprof doctor names, or choose another GPU with --device cuda:N",
+        )
+    bound = launch_bound_ratio(record.launches)
+    if bound is not None and bound.value > _LAUNCH_BOUND_FROM and record.workload.runtime == "eager":
+        yield Caution(
+            "launch_bound",
+            f"a pass takes {bound.value:.1f} times as long as its graph's replay: the GPU waits for launches",
+            "try --runtime compile or cudagraph, or a larger batch",
+        )
 
 
 def _about_disturbances(summary: LatencySummary, launches: list[Launch], host: Host) -> Iterator[Caution]:

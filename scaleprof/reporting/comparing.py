@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from scaleprof.records import BASE_STRATEGY, Launch, Record, RunHeader, RunLog, Workload
 from scaleprof.stats.contention import allowing_for
 from scaleprof.stats.contrasts import contrast, ratio
@@ -48,10 +50,16 @@ class RunComparer:
     def to_base(self, record: Record) -> Estimate | None:
         """How many times as long as its model's base it takes, in the rounds that both are in."""
         base = self._base(record)
-        if base is None or not (base.measured and record.measured):
-            return None
-        estimate = ratio(record.launches, base.launches, anchor=self._anchor(record.workload))
-        return estimate and allowing_for(estimate, [_cpu_share(record), _cpu_share(base)])
+        return None if base is None else self._ratio(record, base)
+
+    def to_eager(self, record: Record) -> Estimate | None:
+        """How many times as long as the same model in the eager runtime it takes, in shared rounds."""
+        return self.to_workload(record, msgspec.structs.replace(record.workload, runtime="eager"))
+
+    def to_workload(self, record: Record, workload: Workload) -> Estimate | None:
+        """How many times as long as the same model under another workload it takes, in shared rounds."""
+        other = self._records.get((workload, record.spec.spec_id))
+        return None if other is None or other is record else self._ratio(record, other)
 
     def contrast(self, workload: Workload, weights: Mapping[str, float]) -> Estimate | None:
         """`exp(Σ wᵢ·log latencyᵢ)` of models by name, in the rounds that all are in; None without any."""
@@ -60,6 +68,13 @@ class RunComparer:
         ]
         estimate = contrast([(weight, record.launches) for weight, record in parties]) if parties else None
         return estimate and allowing_for(estimate, [_cpu_share(record) for _, record in parties])
+
+    def _ratio(self, record: Record, other: Record) -> Estimate | None:
+        """The ratio of two latencies in the rounds that both are in; None without any."""
+        if not (record.measured and other.measured):
+            return None
+        estimate = ratio(record.launches, other.launches, anchor=self._anchor(record.workload))
+        return estimate and allowing_for(estimate, [_cpu_share(record), _cpu_share(other)])
 
     def _base(self, record: Record) -> Record | None:
         return next(

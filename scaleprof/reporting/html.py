@@ -16,7 +16,14 @@ from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import METRICS, Metric
 from scaleprof.reporting.rows import MeasuredRow
-from scaleprof.reporting.tables import growth_text, input_text, latency_text, memory_text, ratio_text
+from scaleprof.reporting.tables import (
+    estimate_text,
+    growth_text,
+    input_text,
+    latency_text,
+    memory_text,
+    ratio_text,
+)
 from scaleprof.reporting.view import RunView
 from scaleprof.units import three_digits
 
@@ -33,6 +40,12 @@ _MARKS = (
     ("pentagon", "solid"),
     ("hexagon", "dash"),
 )
+
+# What the script reads of every row, null or not: axes and their whiskers.
+_DRAWN = {
+    *METRICS,
+    *("latency_ci_low_ms", "latency_ci_high_ms", "peak_memory_min_bytes", "peak_memory_max_bytes"),
+}
 
 
 def render(views: Sequence[RunView], *, version: str) -> str:
@@ -51,6 +64,7 @@ def render(views: Sequence[RunView], *, version: str) -> str:
         latency_text=latency_text,
         memory_text=memory_text,
         ratio_text=ratio_text,
+        estimate_text=estimate_text,
         three_digits=three_digits,
         sort_value=_sort_value,
     )
@@ -77,6 +91,8 @@ def _page_data(views: Sequence[RunView]) -> list[dict[str, object]]:
             "fronts": msgspec.to_builtins(view.fronts),
             "first": msgspec.to_builtins(view.first),
             "curves": msgspec.to_builtins(view.curves),
+            "side": _page_side(view),
+            "batches": _page_batches(view),
         }
         for view in views
     ]
@@ -85,11 +101,50 @@ def _page_data(views: Sequence[RunView]) -> list[dict[str, object]]:
 def _page_row(row: MeasuredRow) -> dict[str, object]:
     """A row without the reasons of its nulls: most are the same in every row, and long.
 
-    `scaleprof report --format json` has them.
+    Nor has it the nulls themselves, but for what the script draws. `scaleprof report --format json` has both.
     """
     fields: dict[str, object] = msgspec.to_builtins(row)
     del fields["nulls"]
-    return fields
+    return {name: value for name, value in fields.items() if value is not None or name in _DRAWN}
+
+
+def _page_batches(view: RunView) -> list[dict[str, object]]:
+    """The throughput of each batch that was tried, a line a model."""
+    return [
+        {
+            "name": line.name,
+            "trials": line.trials,
+            "best": line.best,
+            "colour": _COLOURS[place % len(_COLOURS)],
+            "symbol": _MARKS[place % len(_MARKS)][0],
+            "dash": _MARKS[place % len(_MARKS)][1],
+        }
+        for place, line in enumerate(view.batches)
+    ]
+
+
+def _page_side(view: RunView) -> dict[str, object] | None:
+    """The latencies of each workload that is set beside others, with their intervals."""
+    beside = view.side_by_side
+    if beside is None:
+        return None
+    names = ("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms")
+    return {
+        "key": beside.key,
+        "names": [line.spec_id for line in beside.lines],
+        "columns": [
+            {
+                "name": column,
+                "colour": _COLOURS[place % len(_COLOURS)],
+                "symbol": _MARKS[place % len(_MARKS)][0],
+                "cells": [
+                    None if cell is None else [getattr(cell.row, name) for name in names]
+                    for cell in (line.cells[place] for line in beside.lines)
+                ],
+            }
+            for place, column in enumerate(beside.columns)
+        ],
+    }
 
 
 def _axis(metric: Metric) -> dict[str, str]:

@@ -10,20 +10,10 @@ import msgspec
 from scaleprof.records import Phi, Quoted, Record, RunLog, Shape, Status, Stop, UncountedOperator
 from scaleprof.reporting.cautions import Caution, cost_cautions, measuring_cautions
 from scaleprof.reporting.comparing import RunComparer
+from scaleprof.reporting.fields import number_fields
+from scaleprof.reporting.missing import why_missing
 from scaleprof.scaling.results import result_of
-from scaleprof.stats.intervals import Interval
-from scaleprof.stats.latency import (
-    MIN_SAMPLES_P90,
-    MIN_SAMPLES_P95,
-    MIN_SAMPLES_P99,
-    UNSTABLE_RATIO,
-    LatencySummary,
-    summarise,
-)
-from scaleprof.stats.sustained import energy_per_pass, throughput
-from scaleprof.units import MS_PER_S
-
-_NOT_YET = "this version of scaleprof does not measure it"
+from scaleprof.stats.latency import UNSTABLE_RATIO, LatencySummary, summarise
 
 
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +73,13 @@ class MeasuredRow(CostRow, frozen=True, kw_only=True):
     the most that any pass held, between `peak_memory_min_bytes` and `peak_memory_max_bytes` over passes and
     launches. Shares and counts a pass tell of disturbances that are in the latency too; `cpu_share` is the
     share of the work of its CPUs that was the process's own.
+
+    In training `latency_ms` is that of a whole step, and its parts are timed apart. `compile_s` is what the
+    runtime took to make its form of the network, in the launch that took longest (later ones find its files),
+    `output_error` how far its outputs are from eager's, `ratio_to_eager` its latency over eager's in the same
+    rounds. `largest_batch_size` is the largest batch that ran and `best_batch_size` the smallest whose
+    throughput was within 3 % of the best, both of a search by short runs (`--batch-size max`). GPU clock
+    (timed), temperature and power are medians over visits.
     """
 
     device: str
@@ -91,6 +88,7 @@ class MeasuredRow(CostRow, frozen=True, kw_only=True):
     threads: int
     runtime: str
     memory_format: str
+    cast: str
     latency_ms: float | None
     latency_ci_low_ms: float | None
     latency_ci_high_ms: float | None
@@ -101,10 +99,28 @@ class MeasuredRow(CostRow, frozen=True, kw_only=True):
     latency_p99_ms: float | None
     latency_p99_upper_ms: float | None
     gpu_ms: float | None
+    gpu_ci_low_ms: float | None
+    gpu_ci_high_ms: float | None
     graph_ms: float | None
+    graph_ci_low_ms: float | None
+    graph_ci_high_ms: float | None
     launch_bound_ratio: float | None
+    launch_bound_ci_low: float | None
+    launch_bound_ci_high: float | None
+    forward_ms: float | None
+    forward_ci_low_ms: float | None
+    forward_ci_high_ms: float | None
+    backward_ms: float | None
+    backward_ci_low_ms: float | None
+    backward_ci_high_ms: float | None
+    optimizer_ms: float | None
+    optimizer_ci_low_ms: float | None
+    optimizer_ci_high_ms: float | None
     cold_ms: float | None
     compile_s: float | None
+    runtime_version: str | None
+    output_error: float | None
+    output_error_allowed: float | None
     relative_latency: float | None
     relative_ci_low: float | None
     relative_ci_high: float | None
@@ -114,23 +130,34 @@ class MeasuredRow(CostRow, frozen=True, kw_only=True):
     ratio_to_base: float | None
     ratio_ci_low: float | None
     ratio_ci_high: float | None
+    ratio_to_eager: float | None
+    eager_ratio_ci_low: float | None
+    eager_ratio_ci_high: float | None
     throughput_per_s: float | None
     throughput_ci_low_per_s: float | None
     throughput_ci_high_per_s: float | None
     peak_memory_bytes: int | None
     peak_memory_min_bytes: int | None
     peak_memory_max_bytes: int | None
+    reserved_memory_bytes: int | None
+    device_used_bytes: int | None
+    context_memory_bytes: int | None
     input_bytes: int | None
     energy_j: float | None
     energy_ci_low_j: float | None
     energy_ci_high_j: float | None
     energy_net_j: float | None
+    gpu_clock_mhz: float | None
+    gpu_temperature_c: float | None
+    gpu_power_w: float | None
     faults_per_pass: float | None
     preempted_share: float | None
     outlier_share: float | None
     throttled_s: float | None
     cpu_share: float | None
     denormal_share: float | None
+    largest_batch_size: int | None
+    best_batch_size: int | None
     launches: int
     rounds: int
     samples: int
@@ -160,13 +187,7 @@ def measured_row(record: Record, comparer: RunComparer) -> MeasuredRow:
         fields |= {"status": "unstable", "reason": _unstable_reason(summary)}
     numbers: dict[str, Any] = dict.fromkeys(_NUMBERS)
     if summary is not None:
-        numbers |= (
-            _latency_fields(summary)
-            | _ratio_fields(record, summary, comparer)
-            | _sustained_fields(record)
-            | _memory_fields(record)
-            | _disturbance_fields(record, summary)
-        )
+        numbers |= number_fields(record, summary, comparer)
     return MeasuredRow(
         **fields | {"warnings": (*cost_cautions(record), *measuring_cautions(record, summary, comparer))},
         **{name: getattr(record.workload, name) for name in _WORKLOAD_FIELDS},
@@ -175,7 +196,7 @@ def measured_row(record: Record, comparer: RunComparer) -> MeasuredRow:
         rounds=summary.rounds if summary else 0,
         samples=summary.samples if summary else 0,
         stop=summary.stop(comparer.header.plan.target_ci) if summary else None,
-        nulls=_nulls(record, summary, numbers),
+        nulls=why_missing(record, summary, numbers),
     )
 
 
@@ -205,7 +226,7 @@ def _cost_fields(record: Record) -> dict[str, Any]:
     }
 
 
-_WORKLOAD_FIELDS = ("device", "dtype", "batch_size", "threads", "runtime", "memory_format")
+_WORKLOAD_FIELDS = ("device", "dtype", "batch_size", "threads", "runtime", "memory_format", "cast")
 _COST_FIELDS = (
     *("macs", "params", "activations", "weight_bytes", "peak_activation_bytes", "gradient_bytes"),
     *("optimizer_bytes", "forecast_bytes", "read_bytes", "written_bytes", "macs_per_byte", "counted_on"),
@@ -227,81 +248,6 @@ _SPEC_FIELDS = (
 )
 
 
-def _latency_fields(summary: LatencySummary) -> dict[str, Any]:
-    values_s = {
-        "latency_ms": summary.median_s,
-        "gpu_ms": summary.gpu_median_s,
-        "cold_ms": summary.cold_s,
-    }
-    for name, tail in (("p90", summary.p90), ("p95", summary.p95), ("p99", summary.p99)):
-        values_s[f"latency_{name}_ms"] = tail.value_s if tail else None
-        values_s[f"latency_{name}_upper_ms"] = tail.upper_s if tail else None
-    in_ms = {name: None if value is None else round(value * MS_PER_S, 6) for name, value in values_s.items()}
-    return in_ms | _ends("latency_ci_{}_ms", summary.interval_s, MS_PER_S)
-
-
-def _ratio_fields(record: Record, summary: LatencySummary, comparer: RunComparer) -> dict[str, Any]:
-    """Against the reference network, at the machine's best, and against the base in the same rounds."""
-    relative = comparer.relative(record, summary)
-    fields: dict[str, Any] = {"relative_latency": round(relative.value, 6)}
-    fields |= _ends("relative_ci_{}", relative.interval)
-    best_s = comparer.best_reference_s(record.workload)
-    if best_s is not None:
-        corrected = relative.scaled(best_s)
-        fields["drift_corrected_ms"] = round(corrected.value * MS_PER_S, 6)
-        fields |= _ends("drift_corrected_ci_{}_ms", corrected.interval, MS_PER_S)
-    to_base = comparer.to_base(record)
-    if to_base is not None:
-        fields |= {"ratio_to_base": round(to_base.value, 6), **_ends("ratio_ci_{}", to_base.interval)}
-    return fields
-
-
-def _sustained_fields(record: Record) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    rate = throughput(record.launches, record.workload.batch_size)
-    if rate is not None:
-        fields |= {"throughput_per_s": rate.value, **_ends("throughput_ci_{}_per_s", rate.interval)}
-    energy = energy_per_pass(record.launches)
-    if energy is not None:
-        fields |= {"energy_j": energy.gross_j.value, **_ends("energy_ci_{}_j", energy.gross_j.interval)}
-        fields["energy_net_j"] = energy.net_j.value if energy.net_j else None
-    return fields
-
-
-def _memory_fields(record: Record) -> dict[str, Any]:
-    """The most that a pass held, over launches the median; and the range over launches and passes."""
-    weighed = [launch for launch in record.launches if launch.peak_memory_bytes is not None]
-    peaks = sorted(launch.peak_memory_bytes or 0 for launch in weighed)
-    if not peaks:
-        return {}
-    lows = [launch.peak_memory_low_bytes or launch.peak_memory_bytes or 0 for launch in weighed]
-    names = ("peak_memory_bytes", "peak_memory_min_bytes", "peak_memory_max_bytes")
-    return dict(zip(names, (peaks[len(peaks) // 2], min(lows), peaks[-1]), strict=True))
-
-
-def _disturbance_fields(record: Record, summary: LatencySummary) -> dict[str, Any]:
-    shares = [launch.denormal_share for launch in record.launches if launch.denormal_share is not None]
-    sizes = [launch.input_bytes for launch in record.launches if launch.input_bytes is not None]
-    return {
-        "faults_per_pass": summary.faults_per_pass,
-        "preempted_share": summary.preempted_share,
-        "outlier_share": summary.outlier_share,
-        "throttled_s": summary.throttled_s,
-        "cpu_share": summary.cpu_share,
-        "denormal_share": max(shares, default=None),
-        "input_bytes": max(sizes, default=None),
-    }
-
-
-def _ends(name: str, interval: Interval | None, factor: float = 1.0) -> dict[str, float | None]:
-    """Both ends of an interval, under `name` with `low` and `high` in its braces."""
-    low, high = (None, None) if interval is None else interval
-    return {
-        name.format(end): None if value is None else round(value * factor, 6)
-        for end, value in (("low", low), ("high", high))
-    }
-
-
 _PLAIN = {"launches", "rounds", "samples", "stop", "nulls", *_WORKLOAD_FIELDS}
 # What may be null, with its reason.
 _NUMBERS = tuple(
@@ -309,71 +255,6 @@ _NUMBERS = tuple(
     for name in MeasuredRow.__struct_fields__
     if name not in CostRow.__struct_fields__ and name not in _PLAIN
 )
-_ON_CUDA_ONLY = ("gpu_ms", "graph_ms", "launch_bound_ratio")
-
-
-def _nulls(record: Record, summary: LatencySummary | None, numbers: dict[str, Any]) -> dict[str, str]:
-    """The reason of every measurement that is null."""
-    missing = [name for name, value in numbers.items() if value is None]
-    reasons = _standing_reasons(record)
-    if summary is None:
-        why = f"{record.status}: {record.reason or 'no sample was taken'}"
-        return {name: reasons.get(name, why) for name in missing}
-    reasons |= _interval_reasons(summary)
-    reasons |= _launch_reasons(record)
-    return {name: reasons[name] for name in missing}
-
-
-def _standing_reasons(record: Record) -> dict[str, str]:
-    """Why a number is not there whatever was measured."""
-    reasons = {
-        "gpu_ms": "the call could not be queued whole ahead of the device: launch gaps would be in it",
-        "graph_ms": _NOT_YET,
-        "launch_bound_ratio": _NOT_YET,
-        "compile_s": "nothing is compiled in the eager runtime",
-    }
-    if not record.workload.on_cuda:
-        reasons |= dict.fromkeys(_ON_CUDA_ONLY, "measured on CUDA only")
-    return reasons
-
-
-def _interval_reasons(summary: LatencySummary) -> dict[str, str]:
-    too_few = f"{summary.rounds} rounds of one launch are too few for an interval"
-    ends = [name for name in _NUMBERS if "_ci_" in name]
-    reasons = dict.fromkeys(ends, too_few)
-    needed = {"p90": MIN_SAMPLES_P90, "p95": MIN_SAMPLES_P95, "p99": MIN_SAMPLES_P99}
-    for name, least in needed.items():
-        words = f"{summary.samples} samples are too few: {least} are needed"
-        reasons |= {f"latency_{name}_ms": words, f"latency_{name}_upper_ms": words}
-    return reasons
-
-
-def _launch_reasons(record: Record) -> dict[str, str]:
-    """Why a number that launches bring is in none of them."""
-    without_base = "the model's base was not measured in the same rounds"
-    reasons = dict.fromkeys(("ratio_to_base", "ratio_ci_low", "ratio_ci_high"), without_base)
-    drift = ("drift_corrected_ms", "drift_corrected_ci_low_ms", "drift_corrected_ci_high_ms")
-    reasons |= dict.fromkeys(drift, "the reference network was not timed")
-    ran = [launch.sustained for launch in record.launches if launch.sustained is not None]
-    not_run = "it was not run back to back (the time ran out, or the sweep was interrupted before)"
-    rates = ("throughput_per_s", "throughput_ci_low_per_s", "throughput_ci_high_per_s")
-    reasons |= dict.fromkeys(rates, "one launch had too few chunks" if ran else not_run)
-    no_energy = next((one.energy_missing for one in ran if one.energy_missing), not_run)
-    reasons |= dict.fromkeys(("energy_j", "energy_net_j", "energy_ci_low_j", "energy_ci_high_j"), no_energy)
-    if ran and any(one.energy_j is not None for one in ran):
-        ends = ("energy_ci_low_j", "energy_ci_high_j")
-        reasons |= dict.fromkeys(ends, "the counter is read once a launch, and two launches are needed")
-        reasons["energy_net_j"] = "the idle machine's power is not known"
-    unread = [launch.peak_memory_missing for launch in record.launches if launch.peak_memory_missing]
-    no_memory = unread[0] if unread else "no launch took it"
-    memory = ("peak_memory_bytes", "peak_memory_min_bytes", "peak_memory_max_bytes")
-    reasons |= dict.fromkeys(memory, no_memory)
-    not_told = "the system does not count it, or the run is of an earlier version"
-    reasons |= dict.fromkeys(
-        ("faults_per_pass", "preempted_share", "throttled_s", "cpu_share", "input_bytes"), not_told
-    )
-    reasons["denormal_share"] = "looked for on the CPU, between modules that put out fp32 or bf16"
-    return reasons
 
 
 def _unstable_reason(summary: LatencySummary) -> str:

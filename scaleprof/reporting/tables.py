@@ -15,6 +15,7 @@ from scaleprof.records import BASE_STRATEGY
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import CostRow, MeasuredRow, Row
 from scaleprof.reporting.workloads import varying
+from scaleprof.stats.intervals import Estimate
 from scaleprof.units import MIB, format_bytes, three_digits
 
 _WIDE = 140
@@ -22,6 +23,9 @@ _LEFT_OUT_WHEN_NARROW = ("input", "params", "activations", "÷ base [95 %]")
 # What tells workloads apart, as columns where it varies.
 _WORKLOAD_COLUMNS = {
     "threads": "threads",
+    "mode": "mode",
+    "runtime": "runtime",
+    "cast": "cast",
     "dtype": "dtype",
     "memory_format": "layout",
     "batch_size": "batch",
@@ -98,12 +102,29 @@ def latency_text(row: MeasuredRow) -> str:
 
 def ratio_text(row: MeasuredRow) -> str:
     """Latency against the base in the same rounds, with its interval, or a dash."""
-    if row.ratio_to_base is None:
+    if row.strategy == BASE_STRATEGY:
+        return bracketed(row.ratio_to_base, None, None)
+    return bracketed(row.ratio_to_base, row.ratio_ci_low, row.ratio_ci_high)
+
+
+def eager_ratio_text(row: MeasuredRow) -> str:
+    """Latency against eager's in the same rounds, with its interval, or a dash."""
+    return bracketed(row.ratio_to_eager, row.eager_ratio_ci_low, row.eager_ratio_ci_high)
+
+
+def estimate_text(estimate: Estimate | None) -> str:
+    """A number with its interval, or a dash."""
+    if estimate is None:
         return "–"
-    text = three_digits(row.ratio_to_base)
-    if row.ratio_ci_low is None or row.ratio_ci_high is None or row.strategy == BASE_STRATEGY:
-        return text
-    return f"{text} [{three_digits(row.ratio_ci_low)}–{three_digits(row.ratio_ci_high)}]"
+    return bracketed(estimate.value, *(estimate.interval or (None, None)))
+
+
+def bracketed(value: float | None, low: float | None, high: float | None) -> str:
+    """A number to three digits with the ends of its interval, if there is one; a dash for none."""
+    if value is None:
+        return "–"
+    text = three_digits(value)
+    return text if low is None or high is None else f"{text} [{three_digits(low)}–{three_digits(high)}]"
 
 
 def memory_text(row: MeasuredRow) -> str:
@@ -136,13 +157,15 @@ def _cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
     accurate = any(row.accuracy is not None for row in rows)
     header = ["model", "input", "asked", "growth", "MACs", "params", "activations"]
     header += [_WORKLOAD_COLUMNS[name] for name in axes]
-    header += ["latency [95 %]", "÷ base [95 %]", "memory [range]" if ranges else "memory"] * measured
+    beside = any(isinstance(row, MeasuredRow) and row.ratio_to_eager is not None for row in rows)
+    header += ["latency [95 %]", "÷ base [95 %]"] * measured + ["÷ eager [95 %]"] * beside
+    header += ["memory [range]" if ranges else "memory"] * measured
     header += ["forecast"] * (not measured)
     header += ["top-1"] * accurate + ["status"]
-    return [header, *(_row_cells(row, axes, accurate=accurate, ranges=ranges) for row in rows)]
+    return [header, *(_row_cells(row, axes, accurate, beside, ranges=ranges) for row in rows)]
 
 
-def _row_cells(row: Row, axes: Sequence[str], *, accurate: bool, ranges: bool) -> list[str]:
+def _row_cells(row: Row, axes: Sequence[str], accurate: bool, beside: bool, *, ranges: bool) -> list[str]:
     cells = [
         row.spec_id,
         input_text(row),
@@ -155,7 +178,7 @@ def _row_cells(row: Row, axes: Sequence[str], *, accurate: bool, ranges: bool) -
     if isinstance(row, MeasuredRow):
         memory = memory_text(row) if ranges else METRICS["peak_memory_bytes"].text(row.peak_memory_bytes)
         cells += [str(getattr(row, name)) for name in axes]
-        cells += [latency_text(row), ratio_text(row), memory]
+        cells += [latency_text(row), ratio_text(row), *[eager_ratio_text(row)] * beside, memory]
     else:
         cells.append("–" if row.forecast_bytes is None else format_bytes(row.forecast_bytes))
     cells += [METRICS["accuracy"].text(row.accuracy)] * accurate

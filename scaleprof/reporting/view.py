@@ -19,11 +19,13 @@ from scaleprof.records import (
     RunLog,
     Workload,
 )
+from scaleprof.reporting.batches import BatchLine, batch_lines
 from scaleprof.reporting.cautions import Caution
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import COSTS, METRICS, QUALITIES, Metric
 from scaleprof.reporting.rows import MeasuredRow, measured_row
+from scaleprof.reporting.side_by_side import SideBySide, set_side_by_side
 from scaleprof.reporting.verdict import verdict
 from scaleprof.reporting.workloads import FIELDS, varying, words
 from scaleprof.stats.noise import noise_spread, noise_verdict
@@ -88,25 +90,30 @@ class RunView(msgspec.Struct, frozen=True):
     environment: tuple[Fact, ...]
     command: str
     growth_of: str = "MACs"
+    side_by_side: SideBySide | None = None
+    batches: tuple[BatchLine, ...] = ()
 
 
 def view_runs(logs: Sequence[RunLog], *, x: Metric | None = None, y: Metric | None = None) -> list[RunView]:
     """A view of each run, and of each workload in it: latencies of two workloads are never on one axis.
 
+    The first view of a run with several workloads sets them side by side, too, and has what was found of
+    batches.
     The first chart of each is on the axes `x` and `y` (by default latency and quality).
     """
-    parts = [
-        (
-            msgspec.structs.replace(log, records=tuple(r for r in log.records if r.workload == workload)),
-            comparer,
-        )
-        for log, comparer in ((log, RunComparer(log)) for log in logs)
-        for workload in dict.fromkeys(record.workload for record in log.records)
-    ]
-    return [
-        view_workload(part, comparer, key=f"run{number}", x=x, y=y)
-        for number, (part, comparer) in enumerate(parts, start=1)
-    ]
+    views: list[RunView] = []
+    for number, log in enumerate(logs, start=1):
+        comparer = RunComparer(log)
+        beside = set_side_by_side(log, comparer, key=f"side{number}")
+        batches = batch_lines(log)
+        for workload in comparer.workloads:
+            part = msgspec.structs.replace(
+                log, records=tuple(r for r in log.records if r.workload == workload)
+            )
+            view = view_workload(part, comparer, key=f"run{len(views) + 1}", x=x, y=y)
+            views.append(msgspec.structs.replace(view, side_by_side=beside, batches=batches))
+            beside, batches = None, ()
+    return views
 
 
 def view_workload(
@@ -249,13 +256,14 @@ def _trust(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
     untried = {status: counts[status] for status in sorted(UNTRIED_STATUSES) if counts[status]}
     failures = len(rows) - sum(counts[status] for status in (*MEASURED_STATUSES, *untried))
     workload = log.records[0].workload
+    told = [name for name in FIELDS if name != "cast" or workload.dtype != "fp32"]
     strategies = len({row.strategy for row in rows} - {BASE_STRATEGY})
     missed = sum(row.stop == "budget_exhausted" for row in rows)
     within = len([row for row in rows if row.stop]) - missed
     matched = next((METRICS[row.match].label for row in rows if row.match), None)
     return (
         Fact("Device", device_name(log)),
-        Fact("Workload", ", ".join([*words(workload, FIELDS), workload.runtime])),
+        Fact("Workload", ", ".join(words(workload, told))),
         Fact("Models", f"{len(rows)} in {plural(strategies, 'strategy', 'strategies')}"),
         Fact("Budgets", f"equal {matched} at each φ" if matched else "as the formulas give them"),
         Fact(

@@ -24,11 +24,23 @@ class HasWorkload(Protocol):
         """Of weights and images."""
 
     @property
+    def cast(self) -> str:
+        """How it is computed in that dtype."""
+
+    @property
+    def mode(self) -> str:
+        """A forward pass or a training step."""
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network."""
+
+    @property
     def batch_size(self) -> int:
         """Samples a pass."""
 
 
-FIELDS = ("threads", "dtype", "memory_format", "batch_size")
+FIELDS = ("threads", "mode", "runtime", "dtype", "cast", "memory_format", "batch_size")
 
 
 def varying(workloads: Iterable[HasWorkload]) -> list[str]:
@@ -41,7 +53,10 @@ def words(workload: HasWorkload, fields: Iterable[str]) -> list[str]:
     """These fields of a workload, for people."""
     texts = {
         "threads": plural(workload.threads, "thread", "threads"),
+        "mode": "training step" if workload.mode == "train" else "forward pass",
+        "runtime": workload.runtime,
         "dtype": workload.dtype,
+        "cast": "autocast" if workload.cast == "autocast" else "cast weights",
         "memory_format": workload.memory_format,
         "batch_size": f"batch {workload.batch_size}",
     }

@@ -70,7 +70,6 @@ class LatencySummary(msgspec.Struct, frozen=True):
     faults_per_pass: float | None = None
     throttled_s: float | None = None
     cpu_share: float | None = None
-    gpu_median_s: float | None = None
 
     @property
     def p90_s(self) -> float | None:
@@ -122,7 +121,6 @@ def summarise(launches: Sequence[Launch]) -> LatencySummary | None:
     latency = over_launches([[median(visit.samples_s) for visit in launch.visits] for launch in used])
     relative = over_launches([[_relative(visit) for visit in launch.visits] for launch in used])
     samples_s = sorted(sample for visit in visits for sample in visit.samples_s)
-    gpu = [sample for visit in visits for sample in visit.gpu_samples_s or ()]
     return LatencySummary(
         median_s=latency.value,
         interval_s=latency.interval,
@@ -140,7 +138,6 @@ def summarise(launches: Sequence[Launch]) -> LatencySummary | None:
         faults_per_pass=_faults_per_pass(visits),
         throttled_s=_throttled_s(visits),
         cpu_share=cpu_share(used),
-        gpu_median_s=median(gpu) if gpu else None,
     )
 
 

@@ -43,7 +43,7 @@ def energy_per_pass(launches: Sequence[Launch]) -> EnergyPerPass | None:
     if not drawn_j:
         return None
     beyond_idle_j = [
-        (run, gross_j - run.idle_power_w * _seconds(run))
+        (run, gross_j - run.idle_power_w * (run.energy_window_s or _seconds(run)))
         for run, gross_j in drawn_j
         if run.idle_power_w is not None
     ]
@@ -51,14 +51,19 @@ def energy_per_pass(launches: Sequence[Launch]) -> EnergyPerPass | None:
 
 
 def _per_pass(energies_j: Sequence[tuple[Sustained, float]]) -> Estimate:
-    value = sum(energy_j for _, energy_j in energies_j) / sum(_passes(run) for run, _ in energies_j)
-    per_launch = [energy_j / _passes(run) for run, energy_j in energies_j]
+    value = sum(energy_j for _, energy_j in energies_j) / sum(_energy_passes(run) for run, _ in energies_j)
+    per_launch = [energy_j / _energy_passes(run) for run, energy_j in energies_j]
     across = launch_interval(per_launch) if min(per_launch) > 0 else None
     return Estimate(value, across and enclosing(across, Interval(value, value)))
 
 
 def _runs(launches: Sequence[Launch]) -> list[Sustained]:
     return [launch.sustained for launch in launches if launch.sustained is not None]
+
+
+def _energy_passes(run: Sustained) -> float:
+    """The passes that the energy is of: those between ticks, where the counter moves in slow ones."""
+    return _passes(run) if run.energy_passes is None else run.energy_passes
 
 
 def _passes(run: Sustained) -> int:

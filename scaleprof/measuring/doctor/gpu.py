@@ -1,13 +1,12 @@
 """NVIDIA GPUs, by NVML: who else is on it, and what holds its clock down. Nothing is set.
 
-The functions that read take NVML as an argument: the module `pynvml` of the package `nvidia-ml-py`.
+The functions that read take NVML as an argument (`scaleprof.measuring.nvml`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,9 +20,11 @@ from scaleprof.measuring.doctor.finding import (
     unknown,
     warn,
 )
+from scaleprof.measuring.nvml import Nvml, NvmlGpu, gpu_by_uuid
+from scaleprof.measuring.nvml import find_nvml as find_nvml
+from scaleprof.measuring.nvml import opened as opened
 from scaleprof.units import format_bytes, plural
 
-Nvml = Any  # the module; it ships no types
 _Value = TypeVar("_Value")
 
 # Bits of nvmlDeviceGetCurrentClocksEventReasons in nvml.h that hold the clock down, with what helps.
@@ -77,35 +78,6 @@ class GpuFacts(msgspec.Struct, frozen=True):
     slowdown_c: int | None = None
 
 
-@contextmanager
-def opened(nvml: Nvml | None) -> Iterator[Nvml | None]:
-    """NVML ready to be asked; None where there is none or it has no driver to talk to."""
-    if nvml is None or not _initialised(nvml):
-        yield None
-        return
-    try:
-        yield nvml
-    finally:
-        nvml.nvmlShutdown()
-
-
-def _initialised(nvml: Nvml) -> bool:
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return False
-    return True
-
-
-def find_nvml() -> Nvml | None:
-    """The module, if the package is installed."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    return pynvml
-
-
 def count_gpus(nvml: Nvml | None) -> int:
     """How many GPUs the driver knows, whatever torch sees."""
     return int(nvml.nvmlDeviceGetCount()) if nvml is not None else 0
@@ -113,30 +85,19 @@ def count_gpus(nvml: Nvml | None) -> int:
 
 def read_gpu(nvml: Nvml | None, uuid: str, own_pid: int | None = None) -> GpuFacts:
     """What NVML (opened) tells of the GPU that torch knows by this UUID."""
-    handle = _handle(nvml, uuid)
-    if nvml is None or handle is None:
+    gpu = gpu_by_uuid(nvml, uuid)
+    if nvml is None or gpu is None:
         return GpuFacts()
-
-    def ask(function: str, *arguments: Any) -> Any:
-        """A call's answer; None if this driver or this GPU has none. Older bindings lack some names."""
-        try:
-            return getattr(nvml, function)(handle, *arguments)
-        except (nvml.NVMLError, AttributeError):
-            return None
-
-    own = os.getpid() if own_pid is None else own_pid
+    ask = gpu.ask
     ecc, mig = ask("nvmlDeviceGetEccMode"), ask("nvmlDeviceGetMigMode")
-    reasons = ask("nvmlDeviceGetCurrentClocksEventReasons")
-    if reasons is None:
-        reasons = ask("nvmlDeviceGetCurrentClocksThrottleReasons")
     return GpuFacts(
         name=_then(ask("nvmlDeviceGetName"), str),
-        processes=_processes(nvml, ask, own),
-        memory_used_bytes=_then(ask("nvmlDeviceGetMemoryInfo"), lambda memory: int(memory.used)),
+        processes=_processes(gpu, os.getpid() if own_pid is None else own_pid),
+        memory_used_bytes=gpu.used_bytes(),
         utilisation=_then(ask("nvmlDeviceGetUtilizationRates"), lambda rates: rates.gpu / 100),
         sm_clock_mhz=ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
         max_sm_clock_mhz=ask("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_SM),
-        event_reasons=reasons,
+        event_reasons=gpu.event_reasons(),
         ecc=_then(ecc, lambda modes: bool(modes[0])),
         ecc_pending=_then(ecc, lambda modes: bool(modes[1])),
         mig=_then(mig, lambda modes: bool(modes[0])),
@@ -148,26 +109,15 @@ def read_gpu(nvml: Nvml | None, uuid: str, own_pid: int | None = None) -> GpuFac
     )
 
 
-def _handle(nvml: Nvml | None, uuid: str) -> Any:
-    """torch gives the UUID without the prefix that NVML wants."""
-    if nvml is None:
-        return None
-    for prefix in ("GPU-", "MIG-", ""):
-        try:
-            return nvml.nvmlDeviceGetHandleByUUID(f"{prefix}{uuid}")
-        except nvml.NVMLError:
-            continue
-    return None
-
-
-def _processes(nvml: Nvml, ask: Callable[..., Any], own: int) -> tuple[GpuProcess, ...] | None:
+def _processes(gpu: NvmlGpu, own: int) -> tuple[GpuProcess, ...] | None:
     """Other processes that compute or draw on it, each once; None if NVML keeps them to itself."""
-    lists = [ask(f"nvmlDeviceGet{kind}RunningProcesses") for kind in ("Compute", "Graphics", "MPSCompute")]
-    if lists[0] is None:
+    found = gpu.processes()
+    if found is None:
         return None
-    found = {one.pid: one for told in lists for one in told or () if one.pid != own}
     return tuple(
-        GpuProcess(pid, _process_name(nvml, pid), one.usedGpuMemory) for pid, one in sorted(found.items())
+        GpuProcess(pid, _process_name(gpu.nvml, pid), one.usedGpuMemory)
+        for pid, one in sorted(found.items())
+        if pid != own
     )
 
 
