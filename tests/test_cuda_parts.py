@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,7 @@ from scaleprof.measuring.cuda.state import EVENT_NAMES, event_names, read_state
 from scaleprof.measuring.cuda.timer import CudaTimer
 from scaleprof.measuring.energy import EnergyUnavailableError
 from scaleprof.measuring.nvml import NvmlGpu, gpu_by_index, gpu_by_uuid
-from scaleprof.measuring.timing import Call, CpuTimer, timer_for
+from scaleprof.measuring.timing import Call
 from scaleprof.records import DeviceMemory, GpuState
 
 GPU = "cuda:0"
@@ -338,11 +339,6 @@ def several(*calls: Call) -> Call:
 # Time.
 
 
-def test_a_device_has_its_own_timer() -> None:
-    assert isinstance(timer_for("cpu"), CpuTimer)
-    assert isinstance(timer_for("cuda:1"), CudaTimer)
-
-
 def test_wall_time_is_from_an_idle_device_to_an_idle_device() -> None:
     cuda = FakeCuda()
     cuda.kernel(5.0)()  # under way already, and nobody's sample
@@ -488,6 +484,26 @@ def test_memory_that_runs_out_while_a_graph_is_made_leaves_the_model_without_one
 
     with pytest.raises(CaptureError, match=r"^a pass cannot be captured: CUDA out of memory\.$"):
         Captures(GPU, cuda=FakeCuda()).capture(wants_too_much)
+
+
+# What stands in for torch.cuda has nothing that torch.cuda lacks.
+
+OURS = {"clock_ns", "clock_s", "spend", "sleep", "enqueue", "kernel", "waits", "hold", "passing", "used"}
+
+
+def test_every_name_of_torch_cuda_that_is_used_exists() -> None:
+    names = named(FakeCuda) - OURS - {"_end_recording"}
+    assert {"_sleep", "graph_pool_handle", "mem_get_info"} < names
+    assert [name for name in sorted(names) if not hasattr(torch.cuda, name)] == []
+    assert hasattr(torch.cuda, "default_generators")
+    assert hasattr(torch.cuda.memory, "_cuda_endAllocateToPool")
+    assert {"pool", "stream"} <= set(signature(torch.cuda.graph).parameters)
+    for real, fake in ((torch.Generator, FakeGenerator), (torch.cuda.Event, FakeEvent)):
+        assert [name for name in named(fake) if not hasattr(real, name)] == []
+
+
+def named(kind: type) -> set[str]:
+    return {name for name in vars(kind) if not name.startswith("__")}
 
 
 # State.

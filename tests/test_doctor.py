@@ -29,6 +29,7 @@ from scaleprof.measuring.doctor.neighbours import BusyProcess, NeighbourFacts
 from scaleprof.measuring.doctor.probe import TorchFacts, ask_torch
 from scaleprof.measuring.doctor.software import SoftwareFacts
 from scaleprof.measuring.messages import Job
+from scaleprof.measuring.nvml import opened
 from scaleprof.measuring.processor import ProcessorFacts, processor_facts
 from scaleprof.measuring.rounds import BenchLostError
 from scaleprof.records import Launch
@@ -498,9 +499,9 @@ def test_every_nvml_name_that_is_asked_for_exists() -> None:
 def test_a_gpu_or_driver_that_does_not_answer_is_untold_and_no_crash() -> None:
     assert gpu.read_gpu(fake_nvml(nvmlDeviceGetHandleByUUID=UNSUPPORTED), "1234") == GpuFacts()
     assert gpu.read_gpu(None, "1234") == GpuFacts()
-    with gpu.opened(fake_nvml(nvmlInit=FakeNvmlError("Driver Not Loaded"))) as nvml:
+    with opened(fake_nvml(nvmlInit=FakeNvmlError("Driver Not Loaded"))) as nvml:
         assert gpu.count_gpus(nvml) == 0
-    with gpu.opened(fake_nvml()) as nvml:
+    with opened(fake_nvml()) as nvml:
         assert gpu.count_gpus(nvml) == 1
 
 

@@ -18,6 +18,7 @@ from scaleprof.measuring import host
 from scaleprof.measuring.doctor import gpu, limits, neighbours, processor, software
 from scaleprof.measuring.doctor.finding import Finding
 from scaleprof.measuring.messages import Job
+from scaleprof.measuring.nvml import find_nvml, opened
 from scaleprof.measuring.presets import DEFAULT_TIMEOUT_S, PRESETS
 from scaleprof.measuring.processor import read_processor
 from scaleprof.measuring.rounds import Bench, JobFailedError, LaunchLog, Step, run_launch
@@ -137,7 +138,7 @@ def _workload(device: str, threads: int | None, *, works: bool) -> Workload:
 
 
 def _gpu_findings(device: str, uuids: tuple[str, ...]) -> list[Finding]:
-    with gpu.opened(gpu.find_nvml()) as nvml:
+    with opened(find_nvml()) as nvml:
         found = [gpu.check_presence(device, gpu.count_gpus(nvml), len(uuids))]
         if not device.startswith("cuda"):
             return found

@@ -130,7 +130,7 @@ class SweepPlan(msgspec.Struct, frozen=True):
         if doing == "visit":
             return visit_s(pass_s, self.device)
         if doing == "sustain":
-            return sustain_s(pass_s, self.plan)
+            return sustain_s(pass_s, self.plan, self.device)
         return setup_s(pass_s, launch, self.device) + compile_s(job.workload.runtime, launch)
 
     def largest_batch(self, job: Job) -> int:

@@ -41,8 +41,8 @@ class Checked(NamedTuple):
 def make_checked(prepared: Prepared, folder: Path) -> Checked:
     """The runtime's form of a network, compiled or exported into `folder`, and checked.
 
-    The time that it takes is that until its first outputs are there: torch compiles in the first call. What an
-    earlier worker of the sweep has exported there is opened, and not exported again.
+    The time that it takes is that until its first outputs are there: torch compiles in the first call. What
+    an earlier worker of the sweep has exported there is opened, and not exported again.
 
     Raises:
         RuntimeUnsupportedError: the runtime cannot take this network or workload.

@@ -37,6 +37,8 @@ MIN_VISIT_CUDA_S = 0.02
 # Seen on a small x86 machine: importing torch, and both references between visits.
 _WORKER_START_S = 5.0
 _REFERENCES_S = 0.02
+# By their lengths: three blocks of graph replays of 10 ms, a spin that times the clock, and NVML's answers.
+_GPU_LOOK_S = 0.04
 # Building, calibrating, the first call and the warm-up cost about this many passes and seconds; so does
 # taking the peak memory in a process of its own.
 _BUILD_PASSES = 14
@@ -84,7 +86,8 @@ def min_visit_s(device: str) -> float:
 
 def visit_s(pass_s: float, device: str) -> float:
     """How long one visit to a model takes, in seconds, references included."""
-    return max(pass_s, min_visit_s(device) + pass_s / 2) + _REFERENCES_S
+    looked_at_s = _GPU_LOOK_S if device.startswith("cuda") else 0.0
+    return max(pass_s, min_visit_s(device) + pass_s / 2) + _REFERENCES_S + looked_at_s
 
 
 def build_s(pass_s: float) -> float:
@@ -103,9 +106,11 @@ def inspect_s(pass_s: float, device: str) -> float:
     return 0.0 if device.startswith("cuda") else _INSPECT_S + _INSPECT_PASSES * pass_s
 
 
-def sustain_s(pass_s: float, plan: Plan) -> float:
-    """How long running a model back to back takes, in seconds."""
-    return plan.sustained_s + pass_s if plan.sustained_s else 0.0
+def sustain_s(pass_s: float, plan: Plan, device: str) -> float:
+    """How long running a model back to back takes, in seconds; on a GPU once more for its energy."""
+    if not plan.sustained_s:
+        return 0.0
+    return plan.sustained_s + pass_s + (plan.energy_s if device.startswith("cuda") else 0.0)
 
 
 def rounds_of(pass_s: float, rounds: int, plan: Plan, device: str) -> int:
@@ -123,7 +128,9 @@ def setup_s(pass_s: float, launch: int, device: str) -> float:
 def model_s(pass_s: float, launch: int, rounds: int, plan: Plan, device: str) -> float:
     """How long one model takes in a launch of so many rounds, in seconds."""
     visits = rounds_of(pass_s, rounds, plan, device)
-    return setup_s(pass_s, launch, device) + visits * visit_s(pass_s, device) + sustain_s(pass_s, plan)
+    return (
+        setup_s(pass_s, launch, device) + visits * visit_s(pass_s, device) + sustain_s(pass_s, plan, device)
+    )
 
 
 def launch_s(passes_s: Sequence[float], launch: int, rounds: int, plan: Plan, device: str) -> float:

@@ -46,15 +46,6 @@ class CpuTimer:
         """Nothing is left to wait for: calls return when they are done."""
 
 
-def timer_for(device: str) -> Timer:
-    """The timer of a device."""
-    if not device.startswith("cuda"):
-        return CpuTimer()
-    from scaleprof.measuring.cuda.timer import CudaTimer  # which is a timer, and so knows this file
-
-    return CudaTimer(device)
-
-
 def sample_s(timer: Timer, call: Call, at_least_s: float) -> list[float]:
     """Wall times of consecutive calls, as many as `at_least_s` seconds hold; one at least, 500 at most."""
     samples: list[float] = []

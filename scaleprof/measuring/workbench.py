@@ -20,7 +20,6 @@ from scaleprof.measuring.inspection import Inspection, Inspector
 from scaleprof.measuring.making import Checked, make_checked
 from scaleprof.measuring.memory import give_back_freed_memory
 from scaleprof.measuring.messages import Built, Job, Made, Open, Ran, Tried, Visited
-from scaleprof.measuring.nvml import find_nvml
 from scaleprof.measuring.passes import TrainingStep, recording
 from scaleprof.measuring.preparing import Prepared, Preparer
 from scaleprof.measuring.presets import min_visit_s
@@ -64,12 +63,19 @@ class WeighingEndedError(Exception):
 
 
 class Workbench:
-    """The models of one launch on one device, and the references beside them."""
+    """The models of one launch on one device, and the references beside them.
 
-    def __init__(self, opening: Open, inspector: Inspector | None) -> None:
+    Args:
+        opening: device and seed.
+        inspector: takes peak memory on the CPU.
+        gpu: the GPU that is measured.
+    """
+
+    def __init__(
+        self, opening: Open, inspector: Inspector | None = None, gpu: CudaSide | None = None
+    ) -> None:
         self.device = opening.device
-        # Before anything else touches the GPU: what its context takes can be told only then.
-        self._gpu = None if self.device == "cpu" else CudaSide(self.device, nvml=find_nvml())
+        self._gpu = gpu
         self.timer: Timer = self._gpu.timer if self._gpu else CpuTimer()
         self._inspector = inspector
         self._preparer = Preparer(self.device, opening.seed)
@@ -107,7 +113,7 @@ class Workbench:
         made = self._made.pop(job.number, None)
         artifact = made.checked.artifact if made else None
         inspection = self._inspect(job, artifact) if inspect else Inspection(missing=_NOT_INSPECTED)
-        memory, no_graph = None, None
+        memory = None
         with recording(job.workload.mode):
             began_s = time.perf_counter()
             if self._gpu is not None:
@@ -121,9 +127,9 @@ class Workbench:
             if self._gpu is not None:
                 peak = self._gpu.peak(call)
                 inspection, memory = Inspection(peak.baseline_bytes, (peak.peak_bytes,)), peak.device_memory
-                no_graph = self._capture(self._gpu, job, call)
             share = denormal_share(prepared.network, call) if inspect and _may_be_looked_into(job) else None
             warmup = warm_up(self.timer, call)
+            no_graph = self._capture(self._gpu, job, call) if self._gpu else None
         self._ready[job.number] = _Ready(call, warmup.seconds / warmup.passes, job.workload.mode)
         _hide_from_collector()
         self._last_reference_s = self._time_references()  # right before the first visit, too
@@ -243,7 +249,7 @@ class Workbench:
             }
 
     def _gpu_samples(self, sample: float | None) -> tuple[float, ...] | None:
-        if isinstance(self.timer, CpuTimer):
+        if self._gpu is None:
             return None
         return () if sample is None else _to_ns([sample])
 

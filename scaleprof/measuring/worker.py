@@ -17,6 +17,7 @@ import torch
 from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.measuring import host
 from scaleprof.measuring.cpus import quietest_cpus
+from scaleprof.measuring.cuda.side import CudaSide
 from scaleprof.measuring.inspection import Inspector
 from scaleprof.measuring.messages import (
     Build,
@@ -30,6 +31,7 @@ from scaleprof.measuring.messages import (
     Try,
     Visit,
 )
+from scaleprof.measuring.nvml import find_nvml
 from scaleprof.measuring.runtimes import OutputsDifferError, RuntimeUnsupportedError
 from scaleprof.measuring.workbench import WeighingEndedError, Workbench
 from scaleprof.units import format_bytes
@@ -106,8 +108,10 @@ def serve(commands: BinaryIO, replies: BinaryIO) -> None:
     _use_threads(opening.threads)
     # Before the first operation: from then on there are threads, which a fork would lose.
     inspector = Inspector(opening.seed, replies) if opening.device == "cpu" else None
+    # Before anything else touches the GPU: what its context takes can be told only then.
+    gpu = None if opening.device == "cpu" else CudaSide(opening.device, nvml=find_nvml())
     with torch.inference_mode():
-        bench = Workbench(opening, inspector)
+        bench = Workbench(opening, inspector, gpu)
     _send(replies, Opened(bench.host))
     for line in commands:
         command = decoder.decode(line)

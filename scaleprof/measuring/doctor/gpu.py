@@ -21,8 +21,6 @@ from scaleprof.measuring.doctor.finding import (
     warn,
 )
 from scaleprof.measuring.nvml import Nvml, NvmlGpu, gpu_by_uuid
-from scaleprof.measuring.nvml import find_nvml as find_nvml
-from scaleprof.measuring.nvml import opened as opened
 from scaleprof.units import format_bytes, plural
 
 _Value = TypeVar("_Value")
