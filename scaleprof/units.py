@@ -6,9 +6,14 @@ turns them into short text and parses what people type (`10m`, `2GiB`, `2%`).
 
 from __future__ import annotations
 
+import math
 import re
+from decimal import Decimal
+from typing import Literal
 
 from scaleprof.errors import UsageError
+
+Unit = Literal["ms", "s", "count", "bytes", "joules", "percent", "rate", "ratio"]
 
 MS_PER_S = 1e3
 MIB = 2**20
@@ -17,6 +22,31 @@ _COUNT_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BYTE_STEPS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _LONGEST_S = 30 * 24 * 3600.0
 _DURATION_UNITS_S = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DECIMAL = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_BINARY = {"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40}
+
+# What may stand after a number, and what it multiplies by. Case counts: m is no M.
+SUFFIXES: dict[Unit, dict[str, float]] = {
+    "ms": {"": 1.0, "ms": 1.0, "us": 1e-3, "s": 1e3},
+    "s": _DURATION_UNITS_S,
+    "count": {"": 1.0, **_DECIMAL},
+    "bytes": {"": 1.0, "B": 1.0, **_BINARY, **_DECIMAL, **{f"{k}B": v for k, v in _DECIMAL.items()}},
+    "joules": {"": 1.0, "J": 1.0, "mJ": 1e-3},
+    "percent": {"": 1.0, "%": 1.0},
+    "rate": {"": 1.0, "/s": 1.0, **_DECIMAL},
+    "ratio": {"": 1.0, "x": 1.0, "×": 1.0},
+}
+# How a quantity is written: from this value on, divided by this, with this after it.
+STEPS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
+    "ms": ((0.0, 1.0, "ms"),),
+    "s": ((0.0, 1.0, "s"),),
+    "count": (*((factor * 0.9995, factor, prefix) for factor, prefix in _COUNT_STEPS), (0.0, 1.0, "")),
+    "bytes": (*((factor, factor, prefix) for factor, prefix in _BYTE_STEPS), (0.0, 1.0, "B")),
+    "joules": ((0.0, 1.0, "J"),),
+    "percent": ((0.0, 1.0, "%"),),
+    "rate": ((0.0, 1.0, "samples/s"),),
+    "ratio": ((0.0, 1.0, ""),),
+}
 
 
 def format_count(value: float) -> str:
@@ -109,6 +139,63 @@ def parse_fraction(text: str, *, option: str) -> float:
     if not 0.0 < value < 1.0:
         raise UsageError(f"{option} {text} is not a share between 0 and 100 %: write it as 2% or 0.02")
     return value
+
+
+def parse_quantity(text: str, unit: Unit, *, option: str) -> float:
+    """A quantity above zero in its base unit, from a number that may have a suffix.
+
+    >>> [parse_quantity(text, "bytes", option="-") for text in ("2GiB", "1.5 G", "10")]
+    [2147483648.0, 1500000000.0, 10.0]
+
+    Raises:
+        UsageError: no such number, or a suffix that the unit does not take.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([^\s0-9.]*)", text.strip())
+    factor = SUFFIXES[unit].get(match[2]) if match else None
+    value = float(match[1]) * factor if match and factor else 0.0
+    if not 0.0 < value < math.inf:
+        suffixes = ", ".join(filter(None, SUFFIXES[unit]))
+        raise UsageError(
+            f"{option} '{text.strip()}' is not a quantity above zero: write a number, alone or with one of "
+            f"{suffixes}"
+        )
+    return value
+
+
+def plain_quantity(value: float, unit: Unit) -> str:
+    """The shortest text that `parse_quantity` reads as exactly this value.
+
+    >>> plain_quantity(2.0**31, "bytes"), plain_quantity(1.5e9, "count"), plain_quantity(1000.0, "ms")
+    ('2GiB', '1.5G', '1000')
+    """
+    multiples = {"bytes": _BINARY | _DECIMAL, "count": _DECIMAL}.get(unit, {})
+    texts = [_decimal_text(value)]
+    for suffix, factor in multiples.items():
+        number = value / factor
+        if number >= 1 and number * factor == value:
+            texts.append(_decimal_text(number) + suffix)
+    return min(texts, key=len)
+
+
+def _decimal_text(value: float) -> str:
+    """A float's shortest decimal digits, without an exponent."""
+    return format(Decimal(repr(value)), "f").removesuffix(".0")
+
+
+def quantity_text(value: float, unit: Unit, *ends: float | None) -> str:
+    """A quantity for people; the two ends of its interval, if given, in brackets and in its own step.
+
+    >>> quantity_text(1.45e9, "count"), quantity_text(120_000_000, "bytes", 104e6, None)
+    ('1.45 G', '114 MiB [?]')
+    >>> quantity_text(45.74, "ms", 32.1, 64.2)
+    '45.7 ms [32.1–64.2]'
+    """
+    factor, suffix = next((factor, suffix) for least, factor, suffix in STEPS[unit] if value >= least)
+    text = f"{three_digits(value / factor)} {suffix}".rstrip()
+    if not ends:
+        return text
+    known = [three_digits(end / factor) for end in ends if end is not None]
+    return f"{text} [{'–'.join(known) if len(known) == len(ends) else '?'}]"
 
 
 def three_digits(value: float) -> str:

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from scaleprof.errors import UsageError
 from scaleprof.records import RunLog
+from scaleprof.reporting.budgets import parse_budgets
 from scaleprof.reporting.metrics import COSTS, QUALITIES, find_metric
+from scaleprof.reporting.recommending import Recommendation, recommend_each
 from scaleprof.reporting.rows import MeasuredRow, measured_rows
 from scaleprof.reporting.view import front_of
 from scaleprof.stats.noise import noise_spread, noise_verdict
@@ -54,6 +57,31 @@ class Run:
         cost = find_metric(x, option="x", among=COSTS)
         quality = find_metric(y, option="y", among=QUALITIES)
         return rows_to_frame(front_of(self.rows, cost, quality))
+
+    def recommend(self, *budgets: str, quality: str | None = None) -> Recommendation:
+        """The model to take within all budgets, its runner-up, and what the next step costs.
+
+        Args:
+            budgets: such as `latency_ms<=10`, `peak_memory_bytes<=2GiB` or `throughput_per_s>=100`.
+            quality: what to order models by; accuracy if every candidate has one, else MACs.
+
+        Raises:
+            UsageError: a text that is no budget, a quantity that no model has, or a run of several workloads.
+        """
+        found = self.recommendations(*budgets, quality=quality)
+        if len(found) > 1:
+            names = "; ".join(one.workload for one in found)
+            raise UsageError(f"the run has several workloads ({names}): recommendations() gives one for each")
+        return found[0]
+
+    def recommendations(self, *budgets: str, quality: str | None = None) -> list[Recommendation]:
+        """As `recommend`, one for each workload of the run, with what tells it from the others.
+
+        Raises:
+            UsageError: a text that is no budget, or a quantity that no model has under any workload.
+        """
+        metric = None if quality is None else find_metric(quality, option="quality", among=QUALITIES)
+        return recommend_each(self.rows, parse_budgets(budgets), quality=metric)
 
     def __len__(self) -> int:
         return len(self.log.records)

@@ -62,6 +62,8 @@ ALLOCATORS: dict[AllocatorPolicy, tuple[str, dict[str, str]]] = {
 _DROPPED = ("OMP_WAIT_POLICY",)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _COMPILED_IN = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+# Inductor's pool of compiling processes would stay there beside what is timed.
+_COMPILING_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 _START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 5.0
 # Compilers take minutes and are outside every budget; one that takes an hour hangs.
@@ -285,6 +287,7 @@ def worker_environment(
         **allocator,
         **OPENMP_WAITING,
         **DEVICE_ORDER,
+        **_COMPILING_ALONE,
         **({name: str(folder / place) for name, place in _COMPILED_IN.items()} if folder else {}),
         "PYTHONPATH": os.pathsep.join(search_path),
     }

@@ -11,16 +11,20 @@ import torch
 from scaleprof.measuring.passes import forward_pass
 from scaleprof.measuring.preparing import Prepared
 from scaleprof.measuring.runtimes import (
+    Agreement,
     OutputsDifferError,
     Runnable,
     RuntimeUnsupportedError,
     allowed_error,
+    check_outputs,
     compiled_network,
+    compiler_version,
     make_runnable,
     open_artifact,
     output_error,
     prime_compiler,
     refusing,
+    rounding_error,
     why_unsupported,
 )
 from scaleprof.measuring.timing import Call
@@ -57,14 +61,17 @@ def make_checked(prepared: Prepared, folder: Path) -> Checked:
 
 
 def _forward(prepared: Prepared, folder: Path) -> Checked:
-    workload = prepared.workload
+    network, inputs, workload = prepared
     expected = prepared.call()()
     began_s = time.perf_counter()
     runnable = _opened(prepared, folder) or _made(prepared, folder)
     outputs = runnable.call()
     _wait_for(workload.device)
     seconds = time.perf_counter() - began_s
-    compiled = _checked(expected, outputs, seconds, runnable.version, allowed_error(workload))
+    agreement = check_outputs(
+        expected, outputs, workload, lambda: rounding_error(network, inputs, workload, expected)
+    )
+    compiled = Compiled(seconds, runnable.version, agreement.error, agreement.allowed)
     return Checked(runnable.call, compiled, runnable.artifact)
 
 
@@ -99,26 +106,30 @@ def _training_step(prepared: Prepared) -> Checked:
     network, inputs, workload = prepared
     eager = forward_pass(network, inputs, workload)
     expected = eager()
-    own_error = output_error(expected, eager())
     began_s = time.perf_counter()
     step = prepared.call(compiled_network(network, workload))
     with refusing("torch.compile"):
         outputs = step()
     _wait_for(workload.device)
     seconds = time.perf_counter() - began_s
-    allowed = max(allowed_error(workload), _RANDOM_SLACK * own_error)
-    version = f"torch {torch.__version__} inductor"
-    return Checked(step, _checked(expected, outputs, seconds, version, allowed), None)
+
+    agreement = _step_agreement(prepared, expected, outputs, eager)
+    return Checked(step, Compiled(seconds, compiler_version(), agreement.error, agreement.allowed), None)
 
 
-def _checked(expected: object, outputs: object, seconds: float, version: str, allowed: float) -> Compiled:
+def _step_agreement(prepared: Prepared, expected: object, outputs: object, eager: Call) -> Agreement:
+    """How far a step's outputs are from eager's, held against rounding and against eager's own chance."""
+    network, inputs, workload = prepared
     error = output_error(expected, outputs)
+    if error <= allowed_error(workload):
+        return Agreement(error, allowed_error(workload))
+    by_rounding = allowed_error(workload, rounding_error(network, inputs, workload, expected))
+    allowed = max(by_rounding, _RANDOM_SLACK * output_error(expected, eager()))
     if not error <= allowed:
         raise OutputsDifferError(
-            f"its outputs are {error:.2g} of eager's size away from eager's ({allowed:.2g} allowed): "
-            f"another network would be timed"
+            f"a step's outputs differ from eager's by {error:.2g} of their size; {allowed:.2g} is allowed"
         )
-    return Compiled(seconds, version, error, allowed)
+    return Agreement(error, allowed)
 
 
 def _wait_for(device: str) -> None:

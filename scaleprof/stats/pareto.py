@@ -1,18 +1,39 @@
-"""Pareto fronts over a cost to be small and a quality to be large."""
+"""Pareto fronts over a cost to be small and a quality to be large, and how sure each place on one is.
+
+A point beats another if it is no worse in both and better in one, so that equal points stay together. With
+only costs there is no such front: the smallest model beats all others in every one of them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from scaleprof.stats.intervals import Estimate, Interval
+
+Membership = Literal["certain", "likely", "undecided", "dominated", "infeasible"]
+Fit = Literal["within", "undecided", "beyond"]
+
+# `ratio(i, j)`: how many times point j's cost point i's is, by a comparison of the two; None without one.
+Ratio = Callable[[int, int], Interval | None]
+
+_Beats = Literal["always", "perhaps", "never"]
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+def pareto_front(
+    points: Sequence[tuple[float, float]], *, feasible: Sequence[bool] | None = None
+) -> list[int]:
     """Indices of the points `(cost, quality)` that no other point beats, by ascending cost.
 
-    A point is beaten by one that is no worse in both and better in one; so equal points stay together.
+    Args:
+        points: each with its cost and its quality.
+        feasible: which points are there to be chosen; all, unless given. The others beat nothing.
 
     >>> pareto_front([(1, 1), (2, 3), (2, 2), (3, 3), (1, 1)])
     [0, 4, 1]
+    >>> pareto_front([(1, 1), (2, 3), (2, 2)], feasible=[True, False, True])
+    [0, 2]
 
     Raises:
         ValueError: a coordinate is NaN or infinite; such a point has no place on a front.
@@ -22,11 +43,137 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
             raise ValueError(f"a front needs finite points, got ({cost}, {quality})")
     front: list[int] = []
     best = -math.inf
-    by_cost = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
-    for index in by_cost:
+    for index in sorted(_chosen(len(points), feasible), key=lambda i: (points[i][0], -points[i][1])):
         cost, quality = points[index]
         is_tie = bool(front) and points[front[-1]] == (cost, quality)
         if quality > best or is_tie:
             front.append(index)
             best = quality
     return front
+
+
+def memberships(
+    points: Sequence[tuple[Estimate, Estimate]],
+    *,
+    ratio: Ratio | None = None,
+    feasible: Sequence[bool] | None = None,
+) -> list[Membership]:
+    """How sure the place of each point `(cost, quality)` is, whatever the true values in the intervals.
+
+    - `certain`: no other point beats it, for any values inside the intervals.
+    - `dominated`: another point beats it, for all values inside the intervals.
+    - `likely`: neither, and by the points' own values it is on the front.
+    - `undecided`: neither, and by the points' own values it is off the front.
+
+    Wider intervals make points likely or undecided, never certain or dominated; where all are exact, certain
+    is the front and dominated the rest. Each interval holds with 95 %, not all of them at once. A quantity
+    without an interval may be anything; an exact one has the interval `[value, value]`.
+
+    Args:
+        points: each with its cost and its quality.
+        ratio: where it knows the ratio of two costs, as from rounds that both models are in, that decides
+            which of the two is cheaper, and not their own intervals. It is asked only where it matters.
+        feasible: which points are there to be chosen; all, unless given. The others are `infeasible`, and
+            beat nothing.
+
+    >>> def exact(x): return Estimate(x, Interval(x, x))
+    >>> fast, slow = Estimate(1.0, Interval(0.8, 1.4)), Estimate(1.3, Interval(1.1, 1.5))
+    >>> memberships([(fast, exact(75.0)), (slow, exact(75.0)), (slow, exact(70.0)), (exact(2), exact(60))])
+    ['likely', 'undecided', 'undecided', 'dominated']
+    >>> in_shared_rounds = {(0, 1): Interval(0.7, 0.8), (1, 0): Interval(1.25, 1.4)}
+    >>> memberships(
+    ...     [(fast, exact(75.0)), (slow, exact(75.0))], ratio=lambda i, j: in_shared_rounds[i, j]
+    ... )
+    ['certain', 'dominated']
+
+    Raises:
+        ValueError: a value is NaN or infinite, or an interval does not hold its value.
+    """
+    on_front = set(pareto_front([(cost.value, quality.value) for cost, quality in points], feasible=feasible))
+    boxes = [_Box(_ends(cost), _ends(quality)) for cost, quality in points]
+    chosen = _chosen(len(points), feasible)
+    places: list[Membership] = ["infeasible"] * len(points)
+    for i in chosen:
+        places[i] = _membership(i, chosen, boxes, ratio, on_front=i in on_front)
+    return places
+
+
+def feasible_points(costs: Sequence[Mapping[str, float | None]], limits: Mapping[str, float]) -> list[bool]:
+    """Which points keep every limit, by their values; what is not known to keep a limit does not keep it.
+
+    >>> costs = [{"latency_ms": 9.0, "params": 5e6}, {"latency_ms": 11.0, "params": 3e6}, {"params": 3e6}]
+    >>> feasible_points(costs, {"latency_ms": 10})
+    [True, False, False]
+    """
+    return [
+        all((value := cost.get(name)) is not None and value <= limit for name, limit in limits.items())
+        for cost in costs
+    ]
+
+
+def fit_to(quantity: Estimate, limit: float) -> Fit:
+    """Whether a quantity keeps a limit for all values in its interval, for none, or for some.
+
+    >>> fit_to(Estimate(9.0, Interval(8.5, 9.8)), 10), fit_to(Estimate(9.0, Interval(8.5, 10.2)), 10)
+    ('within', 'undecided')
+    """
+    low, high = _ends(quantity)
+    if high <= limit:
+        return "within"
+    return "beyond" if low > limit else "undecided"
+
+
+class _Box(NamedTuple):
+    """Where the true point may lie."""
+
+    cost: Interval
+    quality: Interval
+
+
+def _membership(
+    i: int, chosen: Sequence[int], boxes: Sequence[_Box], ratio: Ratio | None, *, on_front: bool
+) -> Membership:
+    may_be_beaten = False
+    for j in chosen:
+        beats = _beats(j, i, boxes, ratio) if j != i else "never"
+        if beats == "always":
+            return "dominated"
+        may_be_beaten = may_be_beaten or beats == "perhaps"
+    if not may_be_beaten:
+        return "certain"
+    return "likely" if on_front else "undecided"
+
+
+def _beats(j: int, i: int, boxes: Sequence[_Box], ratio: Ratio | None) -> _Beats:
+    """Whether point j beats point i: its worst corner i's best, its best corner i's worst, or neither."""
+    mine, other = boxes[j], boxes[i]
+    if mine.quality.high < other.quality.low:
+        return "never"
+    compared = ratio(j, i) if ratio else None
+    # A ratio is compared with the cost of i taken as 1.
+    cost, against = (mine.cost, other.cost) if compared is None else (compared, Interval(1.0, 1.0))
+    if not _is_better(cost.low, mine.quality.high, against.high, other.quality.low):
+        return "never"
+    always = _is_better(cost.high, mine.quality.low, against.low, other.quality.high)
+    return "always" if always else "perhaps"
+
+
+def _is_better(cost: float, quality: float, other_cost: float, other_quality: float) -> bool:
+    """Whether the first point is no worse in both and better in one."""
+    no_worse = cost <= other_cost and quality >= other_quality
+    return no_worse and (cost < other_cost or quality > other_quality)
+
+
+def _ends(quantity: Estimate) -> Interval:
+    if quantity.interval is None:
+        return Interval(-math.inf, math.inf)
+    if not quantity.interval.low <= quantity.value <= quantity.interval.high:
+        raise ValueError(f"an interval must hold its value: {quantity.value} is not in {quantity.interval}")
+    return quantity.interval
+
+
+def _chosen(count: int, feasible: Sequence[bool] | None) -> list[int]:
+    """The indices of the points that are there to be chosen."""
+    if feasible is None:
+        return list(range(count))
+    return [index for index, is_there in zip(range(count), feasible, strict=True) if is_there]

@@ -15,19 +15,28 @@ from torch import nn
 from scaleprof.measuring.passes import forward_pass
 from scaleprof.measuring.runtimes import compiling, cudagraph, onnx_runtime, openvino_runtime
 from scaleprof.measuring.runtimes.checking import (
+    Agreement,
     OutputsDifferError,
     OutputStructureError,
     allowed_error,
     check_outputs,
     output_error,
+    rounding_error,
 )
-from scaleprof.measuring.runtimes.compiling import compiled_network, prime_compiler
+from scaleprof.measuring.runtimes.compiling import (
+    CompiledNetwork,
+    compiled_network,
+    compiler_version,
+    prime_compiler,
+)
 from scaleprof.measuring.runtimes.limits import why_unsupported
 from scaleprof.measuring.runtimes.runnable import Runnable, RuntimeUnsupportedError, refusing
 from scaleprof.measuring.timing import Call
 from scaleprof.records import Runtime, Workload
 
 __all__ = [
+    "Agreement",
+    "CompiledNetwork",
     "OutputStructureError",
     "OutputsDifferError",
     "Runnable",
@@ -35,11 +44,13 @@ __all__ = [
     "allowed_error",
     "check_outputs",
     "compiled_network",
+    "compiler_version",
     "make_runnable",
     "open_artifact",
     "output_error",
     "prime_compiler",
     "refusing",
+    "rounding_error",
     "why_unsupported",
 ]
 
@@ -47,7 +58,7 @@ __all__ = [
 def make_runnable(
     runtime: Runtime, network: nn.Module, inputs: tuple[torch.Tensor, ...], workload: Workload, folder: Path
 ) -> Runnable:
-    """A network under a runtime: compiled or exported, and run once.
+    """A network under a runtime: compiled or exported, and run once. In eager it is what it is.
 
     Args:
         runtime: which.

@@ -30,12 +30,12 @@ class _Inductor:
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
         self.graphs += 1
-        inductor = torch._dynamo.lookup_backend("inductor")
+        inductor = cast(Any, torch._dynamo.lookup_backend("inductor"))
         return cast(Callable[..., Any], inductor(graph, inputs, config_patches=self._options))
 
 
 class CompiledNetwork:
-    """A network that is called in its own place; its first pass compiles it, and its first backward pass that.
+    """A network that is called in its own place; the first pass compiles it, the first backward pass that.
 
     Raises:
         RuntimeUnsupportedError: `torch.compile` is switched off, or there is no C++ compiler.
@@ -50,6 +50,7 @@ class CompiledNetwork:
         self._compiled = torch.compile(network, backend=self._inductor, dynamic=False)
 
     def __call__(self, *inputs: torch.Tensor) -> object:
+        """What the network puts out."""
         return self._compiled(*inputs)
 
     @property
@@ -115,5 +116,5 @@ def _require_compiler(workload: Workload) -> None:
     compiler = os.environ.get("CXX", "g++")
     if not workload.on_cuda and shutil.which(compiler) is None:
         raise RuntimeUnsupportedError(
-            f"torch.compile needs a C++ compiler, and there is no {compiler}: install g++, or name another in CXX"
+            f"torch.compile needs a C++ compiler, and there is no {compiler}: install g++, or name one in CXX"
         )

@@ -1,7 +1,7 @@
 """OpenVINO on the CPU: the exported model, compiled for this processor, in an infer request of its own.
 
-The file is in fp32 whatever the dtype, and OpenVINO is told which dtype to compute in. So it is deployed, and so
-it is exact: fp32 holds each weight that was cast to bf16 or fp16.
+The file is in fp32 whatever the dtype, and OpenVINO is told which dtype to compute in. So it is deployed, and
+nothing is lost: fp32 holds each weight that was cast to bf16 or fp16.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def _require_asked_for(compiled: Any, workload: Workload) -> None:
     threads = compiled.get_property("INFERENCE_NUM_THREADS")
     if threads != workload.threads:
         raise RuntimeUnsupportedError(
-            f"OpenVINO runs on {threads} threads here when asked for {workload.threads}: choose --threads {threads}"
+            f"OpenVINO runs on {threads} threads here when asked for {workload.threads}: "
+            f"use --threads {threads}"
         )
 
 
