@@ -85,6 +85,7 @@ class SweepPlan(msgspec.Struct, frozen=True):
     seed: int
     allocator: AllocatorPolicy = "pinned"
     available_bytes: int = 0
+    networks: tuple[Counted, ...] = ()
     searched: tuple[Searched, ...] = ()
 
     def expected_s(self, held: Mapping[int, int] | None = None) -> tuple[float, float]:
@@ -229,6 +230,7 @@ def plan_sweep(
         seed=seed,
         allocator=allocator,
         available_bytes=available,
+        networks=tuple(counted),
         searched=tuple(searched),
     )
 

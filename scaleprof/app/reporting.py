@@ -7,14 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 import scaleprof
 from scaleprof.app.run import Run
 from scaleprof.errors import NothingToShowError, OutputError, UsageError
 from scaleprof.records import RunLog
-from scaleprof.reporting.metrics import COSTS, QUALITIES, find_metric
+from scaleprof.reporting.budgets import Budget, parse_budgets
+from scaleprof.reporting.metrics import COSTS, QUALITIES, Metric, find_metric
+from scaleprof.reporting.recommending import Recommendation, advise_each, require_any
 from scaleprof.store import read_run
 
 Format = Literal["html", "csv", "json", "markdown"]
+Runs = Run | str | Path | Sequence[Run | str | Path]
+
+# Stands before a Markdown table that has sentences above it, so that it is known for a report.
+_MARKDOWN_MARK = "<!-- scaleprof report -->"
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A report's text, and what it recommends within the budgets asked for, a paragraph a workload."""
+
+    text: str
+    advice: tuple[str, ...] = ()
 
 
 def load(path: str | Path) -> Run:
@@ -27,12 +42,13 @@ def load(path: str | Path) -> Run:
 
 
 def report(
-    runs: Run | str | Path | Sequence[Run | str | Path],
+    runs: Runs,
     output: str | Path,
     *,
     format: Format = "html",
     x: str | None = None,
     y: str | None = None,
+    budget: str | Sequence[str] = (),
 ) -> Path:
     """Write a report of one or several runs, and return where it is: HTML, CSV, Markdown or JSON.
 
@@ -41,31 +57,56 @@ def report(
         output: the file to write; an existing file is replaced only if it is such a report, or is empty.
         format: one self-contained HTML page, or the rows in another format.
         x: the cost on the first chart's axis (HTML).
-        y: the quality on the first chart's axis (HTML).
+        y: the quality on the first chart's axis (HTML), and what a recommendation goes by.
+        budget: such as `latency_ms<=10`, or several: the page and Markdown recommend a model within them.
 
     Raises:
         NothingToShowError: the runs hold no rows.
-        UsageError: an axis that cannot be drawn, or an output that is not a report.
+        UsageError: an axis that cannot be drawn, a budget that is none, or an output that is not a report.
         OutputError: the file cannot be written.
     """
     path = Path(output)
-    write_text(path, render(runs, format=format, x=x, y=y), format)
+    write_text(path, render(runs, format=format, x=x, y=y, budget=budget), format)
     return path
 
 
 def render(
-    runs: Run | str | Path | Sequence[Run | str | Path],
+    runs: Runs,
     *,
     format: Format = "html",
     x: str | None = None,
     y: str | None = None,
+    budget: str | Sequence[str] = (),
 ) -> str:
     """The text that `report` writes."""
+    return compose(runs, format=format, x=x, y=y, budget=budget).text
+
+
+def compose(
+    runs: Runs,
+    *,
+    format: Format = "html",
+    x: str | None = None,
+    y: str | None = None,
+    budget: str | Sequence[str] = (),
+) -> Document:
+    """The text that `report` writes, and its recommendations for a terminal."""
+    budgets = parse_budgets(budget)
+    cost = None if x is None else find_metric(x, option="--x", among=COSTS)
+    quality = None if y is None else find_metric(y, option="--y", among=QUALITIES)
     several = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
     loaded = [run if isinstance(run, Run) else load(run) for run in several]
     if not any(run.log.records for run in loaded):
         raise NothingToShowError(nothing_yet(loaded[0].log))
-    return _render(loaded, format, x, y)
+    # What tells the runs apart, if there are several.
+    names = [] if len(several) == 1 else [_run_name(run, place) for place, run in enumerate(several, start=1)]
+    if format == "html":
+        return _compose_page(loaded, names, cost, quality, budgets)
+    return _compose_rows(loaded, names, format, quality, budgets)
+
+
+def _run_name(run: Run | str | Path, place: int) -> str:
+    return f"run {place}" if isinstance(run, Run) else str(run)
 
 
 def nothing_yet(log: RunLog) -> str:
@@ -105,7 +146,7 @@ _BEGINNINGS: dict[Format, tuple[str, ...]] = {
     "html": ("<!doctype html>",),
     "csv": ("spec_id,model,strategy,phi,published,also,",),
     "json": ('[\n  {\n    "spec_id": ',),
-    "markdown": ("| model | input | asked | growth | MACs |",),
+    "markdown": ("| model | input | asked | growth | MACs |", _MARKDOWN_MARK),
 }
 
 
@@ -118,18 +159,44 @@ def _is_report(path: Path, format: Format) -> bool:
     return is_own
 
 
-def _render(runs: Sequence[Run], format: Format, x: str | None, y: str | None) -> str:
-    if format == "html":
-        from scaleprof.reporting.html import render
-        from scaleprof.reporting.view import view_runs
+def _compose_page(
+    runs: Sequence[Run],
+    names: Sequence[str],
+    cost: Metric | None,
+    quality: Metric | None,
+    budgets: Sequence[Budget],
+) -> Document:
+    from scaleprof.reporting.html import render
+    from scaleprof.reporting.view import view_runs
 
-        cost = None if x is None else find_metric(x, option="--x", among=COSTS)
-        quality = None if y is None else find_metric(y, option="--y", among=QUALITIES)
-        views = view_runs([run.log for run in runs], x=cost, y=quality)
-        return render(views, version=scaleprof.__version__)
+    views = view_runs([run.log for run in runs], x=cost, y=quality, budgets=budgets, names=names)
+    found = [view.budget.advice for view in views]
+    return Document(
+        render(views, version=scaleprof.__version__), tuple(one.words for one in found if one is not None)
+    )
+
+
+def _compose_rows(
+    runs: Sequence[Run],
+    names: Sequence[str],
+    format: Format,
+    quality: Metric | None,
+    budgets: Sequence[Budget],
+) -> Document:
     from scaleprof.reporting import rows, tables
 
-    all_rows = [row for run in runs for row in run.rows]
+    rows_by_run = [run.rows for run in runs]
+    found: list[Recommendation] = []
+    if budgets:
+        for part, name in zip(rows_by_run, names or [""], strict=True):
+            found += advise_each(part, budgets, quality=quality, run=name)
+        require_any(found)
+    advice = tuple(one.words for one in found)
+    all_rows = [row for part in rows_by_run for row in part]
     if format == "json":
-        return rows.to_json(all_rows) + "\n"
-    return tables.to_csv(all_rows) if format == "csv" else tables.to_markdown(all_rows)
+        return Document(rows.to_json(all_rows) + "\n", advice)
+    if format == "csv":
+        return Document(tables.to_csv(all_rows), advice)
+    lines = [" ".join(sentence.split()) for sentence in advice]
+    above = "".join(f"{part}\n\n" for part in [_MARKDOWN_MARK, *lines]) if lines else ""
+    return Document(above + tables.to_markdown(all_rows), advice)

@@ -10,7 +10,7 @@ from scaleprof.errors import UsageError
 from scaleprof.records import RunLog
 from scaleprof.reporting.budgets import parse_budgets
 from scaleprof.reporting.metrics import COSTS, QUALITIES, find_metric
-from scaleprof.reporting.recommending import Recommendation, recommend_each
+from scaleprof.reporting.recommending import Recommendation, advise_each, require_any
 from scaleprof.reporting.rows import MeasuredRow, measured_rows
 from scaleprof.reporting.view import front_of
 from scaleprof.stats.noise import noise_spread, noise_verdict
@@ -81,7 +81,9 @@ class Run:
             UsageError: a text that is no budget, or a quantity that no model has under any workload.
         """
         metric = None if quality is None else find_metric(quality, option="quality", among=QUALITIES)
-        return recommend_each(self.rows, parse_budgets(budgets), quality=metric)
+        found = advise_each(self.rows, parse_budgets(budgets), quality=metric)
+        require_any(found)
+        return found
 
     def __len__(self) -> int:
         return len(self.log.records)

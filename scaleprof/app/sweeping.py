@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from scaleprof.app.batching import OnTrial, find_batches
 from scaleprof.app.choosing import DEFAULT_MODEL, DEFAULT_PHI, Choice, choose
-from scaleprof.app.counting import OnDone, count_choice
+from scaleprof.app.counting import OnDone
 from scaleprof.app.ledger import Ledger, Watcher
 from scaleprof.app.planning import SweepPlan, plan_sweep
 from scaleprof.app.run import Run
@@ -91,14 +91,13 @@ def plan_with_batches(
     for size in asked:
         if not isinstance(size, int) and size != SEARCHED_BATCH:
             raise UsageError(f"--batch-size {size} is not a whole number above zero, nor {SEARCHED_BATCH}")
-    counted = count_choice(choice, on_done, mode="train" if options.get("mode") == "train" else "infer")
-    planned = plan_sweep(choice, batch_size=sizes or 1, counted=counted, **options)
+    planned = plan_sweep(choice, batch_size=sizes or 1, on_done=on_done, **options)
     if len(sizes) == len(asked) or not search:
         return planned
     searched = find_batches(planned, known=known, on_trial=on_trial)
     if not searched:
         return planned
-    return plan_sweep(choice, batch_size=sizes, counted=counted, searched=searched, **options)
+    return plan_sweep(choice, batch_size=sizes, counted=planned.networks, searched=searched, **options)
 
 
 def sweep(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaleprof.cli.options import (
+    budget_option,
     choose_models,
     format_option,
     model_options,
@@ -136,6 +138,7 @@ _ASK_BEYOND_S = 15 * 60
     help="Report to write  [default: reports/, named as the run]",
 )
 @click.option("--no-report", is_flag=True, help="Write no report.")
+@budget_option
 @format_option
 def sweep(
     device: str,
@@ -159,6 +162,7 @@ def sweep(
     output: Path | None,
     report_path: Path | None,
     no_report: bool,
+    budgets: tuple[str, ...],
     format_: str,
     **model_options: Any,
 ) -> int:
@@ -185,6 +189,7 @@ def sweep(
     ci = None if target_ci is None else parse_fraction(target_ci, option="--target-ci")
     limit_s = None if max_time is None else parse_duration_s(max_time, option="--max-time")
     timeout_s = parse_duration_s(timeout, option="--timeout")
+    _check_budgets(budgets)
     choice = choose_models(**model_options)
 
     from scaleprof.app.sweeping import plan_with_batches
@@ -214,7 +219,7 @@ def sweep(
     run_path, page_path = _paths(planned, output, report_path)
     _announce(planned, run_path if resume else None, ask=not yes and sys.stdin.isatty())
     run = _measure(planned, run_path, resume=resume, overwrite=overwrite)
-    return _conclude(run, run_path, None if no_report else page_path, format_)
+    return _conclude(run, run_path, None if no_report else page_path, format_, budgets)
 
 
 def _check_flags(
@@ -228,6 +233,14 @@ def _check_flags(
         )
     if no_report and report_path is not None:
         raise UsageError(f"--report {report_path} and --no-report exclude each other")
+
+
+def _check_budgets(budgets: Sequence[str]) -> None:
+    """Refuse what is no budget before any time is spent."""
+    if budgets:
+        from scaleprof.reporting.budgets import parse_budgets
+
+        parse_budgets(budgets)
 
 
 def _split_batches(text: str) -> list[int | str]:
@@ -332,13 +345,14 @@ def _measure(planned: SweepPlan, run_path: Path, *, resume: bool, overwrite: boo
         ) from None
 
 
-def _conclude(run: Run, run_path: Path, page_path: Path | None, format_: str) -> int:
+def _conclude(run: Run, run_path: Path, page_path: Path | None, format_: str, budgets: Sequence[str]) -> int:
     from scaleprof.app.reporting import report
     from scaleprof.records import MEASURED_STATUSES, UNTRIED_STATUSES
     from scaleprof.reporting.batches import batch_lines
 
+    advice, budgets = _advice(run, budgets)
     if page_path is not None:
-        report(run, page_path)
+        report(run, page_path, budget=budgets)
     rows = run.rows
     print_rows(rows, format_)
     say(f"run: {shown(run_path)}" + (f"\nreport: {shown(page_path)}" if page_path else ""))
@@ -352,10 +366,23 @@ def _conclude(run: Run, run_path: Path, page_path: Path | None, format_: str) ->
     if counts:
         words = ", ".join(f"{number} {status}" for status, number in counts.items())
         notes.append(f"{words}: see status and reason")
-    for sentence in [*(line.sentence for line in batch_lines(run.log)), *_trust_lines(run)]:
+    for sentence in [*(line.sentence for line in batch_lines(run.log)), *_trust_lines(run), *advice]:
         say(sentence)
     say(", ".join([f"{len(rows) - counts.total()} of {len(rows)} models measured", *notes]))
     return ExitCode.OK if any(row.status == "ok" for row in rows) else ExitCode.FAILURE
+
+
+def _advice(run: Run, budgets: Sequence[str]) -> tuple[list[str], Sequence[str]]:
+    """What the budgets recommend, and those that the page can have.
+
+    What was measured is not lost for a budget on what could not be: then the reason is told instead.
+    """
+    if not budgets:
+        return [], ()
+    try:
+        return [one.words for one in run.recommendations(*budgets)], budgets
+    except UsageError as error:
+        return [str(error)], ()
 
 
 def _trust_lines(run: Run) -> list[str]:

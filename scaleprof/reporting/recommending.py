@@ -36,18 +36,19 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         budgets: what all must be met.
         quality: the field that models are ordered by: accuracy, or a capacity proxy.
-        workload: what tells this workload from the run's others; empty if there is but one.
+        workload: what tells this workload from the others; empty if there is but one.
         row: the best model that meets every budget for certain; None if none does.
         runner_up: the second best of them.
         next_step: the cheapest better model that misses.
         nearest: where no model is recommended, the one that comes nearest.
         undecided: models, better than the recommended one, whose interval holds a bound; best first.
         standings: of each row in order; None for one that is no candidate, having no value.
+        refused: why nothing can be recommended, a quantity being unknown here; None if something could be.
         sentences: all this in words.
     """
 
     budgets: tuple[Budget, ...]
-    quality: str
+    quality: str = ""
     workload: str = ""
     row: MeasuredRow | None = None
     runner_up: MeasuredRow | None = None
@@ -55,6 +56,7 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     nearest: MeasuredRow | None = None
     undecided: tuple[MeasuredRow, ...] = ()
     standings: tuple[Standing | None, ...] = ()
+    refused: str | None = None
     sentences: tuple[str, ...] = ()
 
     @property
@@ -63,33 +65,49 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
         return " ".join([*([f"{self.workload}:"] if self.workload else []), *self.sentences])
 
 
-def recommend_each(
-    rows: Sequence[MeasuredRow], budgets: Sequence[Budget], *, quality: Metric | None = None
+def advise_each(
+    rows: Sequence[MeasuredRow], budgets: Sequence[Budget], *, quality: Metric | None = None, run: str = ""
 ) -> list[Recommendation]:
-    """A recommendation for each workload among the rows, named by what varies; see `recommend`.
-
-    Where a workload's models lack a quantity that another's have, its sentence is the reason.
-
-    Raises:
-        UsageError: a budget's quantity is known of no row of any workload.
-    """
+    """A recommendation for each workload among the rows, named by the run and what varies; see `advise`."""
     axes = varying(rows)
     parts: dict[tuple[object, ...], list[MeasuredRow]] = {}
     for row in rows:
         parts.setdefault(tuple(getattr(row, name) for name in FIELDS), []).append(row)
-    found: list[Recommendation] = []
-    errors: list[UsageError] = []
-    for part in parts.values():
-        workload = ", ".join(words(part[0], axes))
-        try:
-            one = recommend(part, budgets, quality=quality)
-        except UsageError as error:
-            errors.append(error)
-            one = Recommendation(budgets=tuple(budgets), quality="", sentences=(f"{error}.",))
-        found.append(msgspec.structs.replace(one, workload=workload))
-    if errors and len(errors) == len(found):
-        raise errors[0]
-    return found
+    return [
+        advise(
+            part,
+            budgets,
+            quality=quality,
+            workload=", ".join([*([run] if run else []), *words(part[0], axes)]),
+        )
+        for part in parts.values()
+    ]
+
+
+def advise(
+    rows: Sequence[MeasuredRow],
+    budgets: Sequence[Budget],
+    *,
+    quality: Metric | None = None,
+    workload: str = "",
+) -> Recommendation:
+    """What `recommend` says of a workload; where that is an error, a recommendation that is `refused`."""
+    try:
+        found = recommend(rows, budgets, quality=quality)
+    except UsageError as error:
+        found = Recommendation(budgets=tuple(budgets), refused=str(error), sentences=(str(error),))
+    return msgspec.structs.replace(found, workload=workload)
+
+
+def require_any(found: Sequence[Recommendation]) -> None:
+    """One workload may lack what another has; where all lack it, that is an error.
+
+    Raises:
+        UsageError: there is no recommendation that is not refused.
+    """
+    refused = [one.refused for one in found if one.refused is not None]
+    if len(refused) == len(found):
+        raise UsageError(refused[0] if refused else "a recommendation needs a model, and there is no row")
 
 
 def recommend(

@@ -20,10 +20,12 @@ from scaleprof.records import (
     Workload,
 )
 from scaleprof.reporting.batches import BatchLine, batch_lines
+from scaleprof.reporting.budgets import QUANTITIES, Budget
 from scaleprof.reporting.cautions import Caution
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import COSTS, METRICS, QUALITIES, Metric
+from scaleprof.reporting.recommending import Recommendation, advise, require_any, why_unknown
 from scaleprof.reporting.rows import MeasuredRow, measured_row
 from scaleprof.reporting.side_by_side import SideBySide, set_side_by_side
 from scaleprof.reporting.verdict import verdict
@@ -70,6 +72,17 @@ class CautionGroup(msgspec.Struct, frozen=True):
     spec_ids: tuple[str, ...]
 
 
+class BudgetBox(msgspec.Struct, frozen=True):
+    """A page's field for budgets before anyone types in it, and what that recommends.
+
+    `unknown` has the reason of every quantity that no model here has.
+    """
+
+    text: str
+    advice: Recommendation | None
+    unknown: dict[str, str]
+
+
 class RunView(msgspec.Struct, frozen=True):
     """Everything that one run's part of a report shows."""
 
@@ -90,16 +103,28 @@ class RunView(msgspec.Struct, frozen=True):
     environment: tuple[Fact, ...]
     command: str
     growth_of: str = "MACs"
+    budget: BudgetBox = BudgetBox("", None, {})
     side_by_side: SideBySide | None = None
     batches: tuple[BatchLine, ...] = ()
 
 
-def view_runs(logs: Sequence[RunLog], *, x: Metric | None = None, y: Metric | None = None) -> list[RunView]:
+def view_runs(
+    logs: Sequence[RunLog],
+    *,
+    x: Metric | None = None,
+    y: Metric | None = None,
+    budgets: Sequence[Budget] = (),
+    names: Sequence[str] = (),
+) -> list[RunView]:
     """A view of each run, and of each workload in it: latencies of two workloads are never on one axis.
 
     The first view of a run with several workloads sets them side by side, too, and has what was found of
     batches.
-    The first chart of each is on the axes `x` and `y` (by default latency and quality).
+    The first chart of each is on the axes `x` and `y` (by default latency and quality), and recommends what
+    is best on `y` within the budgets. `names` of the runs tell recommendations apart.
+
+    Raises:
+        UsageError: axes that no chart has, or a budget on what no run tells.
     """
     views: list[RunView] = []
     for number, log in enumerate(logs, start=1):
@@ -111,8 +136,12 @@ def view_runs(logs: Sequence[RunLog], *, x: Metric | None = None, y: Metric | No
                 log, records=tuple(r for r in log.records if r.workload == workload)
             )
             view = view_workload(part, comparer, key=f"run{len(views) + 1}", x=x, y=y)
-            views.append(msgspec.structs.replace(view, side_by_side=beside, batches=batches))
+            apart = [*names[number - 1 : number], *words(workload, varying(comparer.workloads))]
+            box = _budget_box(view, budgets, ", ".join(apart))
+            views.append(msgspec.structs.replace(view, budget=box, side_by_side=beside, batches=batches))
             beside, batches = None, ()
+    if budgets:
+        require_any([view.budget.advice for view in views if view.budget.advice is not None])
     return views
 
 
@@ -160,6 +189,16 @@ def front_of(rows: Sequence[MeasuredRow], x: Metric, y: Metric) -> list[Measured
     ]
     points = [(float(x.value(row) or 0), float(y.value(row) or 0)) for row in usable]
     return [usable[index] for index in pareto_front(points)]
+
+
+def _budget_box(view: RunView, budgets: Sequence[Budget], workload: str) -> BudgetBox:
+    quality = METRICS[view.first.y] if view.first else None
+    reasons = {name: why_unknown(view.rows, name) for name in QUANTITIES}
+    return BudgetBox(
+        text=", ".join(str(budget) for budget in budgets),
+        advice=advise(view.rows, budgets, quality=quality, workload=workload) if budgets else None,
+        unknown={name: reason for name, reason in reasons.items() if reason is not None},
+    )
 
 
 def _any_value(metric: Metric, rows: Sequence[MeasuredRow]) -> bool:

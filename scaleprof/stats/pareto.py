@@ -7,13 +7,12 @@ only costs there is no such front: the smallest model beats all others in every 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from scaleprof.stats.intervals import Estimate, Interval
 
 Membership = Literal["certain", "likely", "undecided", "dominated", "infeasible"]
-Fit = Literal["within", "undecided", "beyond"]
 
 # `ratio(i, j)`: how many times point j's cost point i's is, by a comparison of the two; None without one.
 Ratio = Callable[[int, int], Interval | None]
@@ -94,33 +93,10 @@ def memberships(
     chosen = _chosen(len(points), feasible)
     places: list[Membership] = ["infeasible"] * len(points)
     for i in chosen:
-        places[i] = _membership(i, chosen, boxes, ratio, on_front=i in on_front)
+        rivals = _rivals(i, chosen, boxes, any_cost=ratio is not None)
+        beaten = (_beats(boxes[j], boxes[i], ratio and ratio(j, i)) for j in rivals)
+        places[i] = _membership(beaten, on_front=i in on_front)
     return places
-
-
-def feasible_points(costs: Sequence[Mapping[str, float | None]], limits: Mapping[str, float]) -> list[bool]:
-    """Which points keep every limit, by their values; what is not known to keep a limit does not keep it.
-
-    >>> costs = [{"latency_ms": 9.0, "params": 5e6}, {"latency_ms": 11.0, "params": 3e6}, {"params": 3e6}]
-    >>> feasible_points(costs, {"latency_ms": 10})
-    [True, False, False]
-    """
-    return [
-        all((value := cost.get(name)) is not None and value <= limit for name, limit in limits.items())
-        for cost in costs
-    ]
-
-
-def fit_to(quantity: Estimate, limit: float) -> Fit:
-    """Whether a quantity keeps a limit for all values in its interval, for none, or for some.
-
-    >>> fit_to(Estimate(9.0, Interval(8.5, 9.8)), 10), fit_to(Estimate(9.0, Interval(8.5, 10.2)), 10)
-    ('within', 'undecided')
-    """
-    low, high = _ends(quantity)
-    if high <= limit:
-        return "within"
-    return "beyond" if low > limit else "undecided"
 
 
 class _Box(NamedTuple):
@@ -130,12 +106,20 @@ class _Box(NamedTuple):
     quality: Interval
 
 
-def _membership(
-    i: int, chosen: Sequence[int], boxes: Sequence[_Box], ratio: Ratio | None, *, on_front: bool
-) -> Membership:
+def _rivals(i: int, chosen: Sequence[int], boxes: Sequence[_Box], *, any_cost: bool) -> list[int]:
+    """The other points that are perhaps as good as point i and, where their intervals tell, as cheap."""
+    dearest, worst = boxes[i].cost.high, boxes[i].quality.low
+    return [
+        j
+        for j in chosen
+        if boxes[j].quality.high >= worst and (any_cost or boxes[j].cost.low <= dearest) and j != i
+    ]
+
+
+def _membership(beaten: Iterable[_Beats], *, on_front: bool) -> Membership:
+    """The place of a point that each of its rivals beats always, perhaps or never."""
     may_be_beaten = False
-    for j in chosen:
-        beats = _beats(j, i, boxes, ratio) if j != i else "never"
+    for beats in beaten:
         if beats == "always":
             return "dominated"
         may_be_beaten = may_be_beaten or beats == "perhaps"
@@ -144,17 +128,15 @@ def _membership(
     return "likely" if on_front else "undecided"
 
 
-def _beats(j: int, i: int, boxes: Sequence[_Box], ratio: Ratio | None) -> _Beats:
-    """Whether point j beats point i: its worst corner i's best, its best corner i's worst, or neither."""
-    mine, other = boxes[j], boxes[i]
-    if mine.quality.high < other.quality.low:
+def _beats(rival: _Box, point: _Box, ratio: Interval | None) -> _Beats:
+    """Whether a rival beats a point: its worst corner the other's best, its best the other's worst, or none.
+
+    `ratio` is that of the rival's cost to the point's, instead of the two costs.
+    """
+    cost, against = (rival.cost, point.cost) if ratio is None else (ratio, Interval(1.0, 1.0))
+    if not _is_better(cost.low, rival.quality.high, against.high, point.quality.low):
         return "never"
-    compared = ratio(j, i) if ratio else None
-    # A ratio is compared with the cost of i taken as 1.
-    cost, against = (mine.cost, other.cost) if compared is None else (compared, Interval(1.0, 1.0))
-    if not _is_better(cost.low, mine.quality.high, against.high, other.quality.low):
-        return "never"
-    always = _is_better(cost.high, mine.quality.low, against.low, other.quality.high)
+    always = _is_better(cost.high, rival.quality.low, against.low, point.quality.high)
     return "always" if always else "perhaps"
 
 
