@@ -61,7 +61,8 @@ ALLOCATORS: dict[AllocatorPolicy, tuple[str, dict[str, str]]] = {
 # It would be a second word on how threads wait.
 _DROPPED = ("OMP_WAIT_POLICY",)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_COMPILED_IN = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+# Inductor keeps a precompiled header below TMPDIR whatever its cache's folder.
+_COMPILED_IN = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton", "TMPDIR": ""}
 # Inductor's pool of compiling processes would stay there beside what is timed.
 _COMPILING_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 _START_TIMEOUT_S = 300.0

@@ -107,9 +107,11 @@ def _training_step(prepared: Prepared) -> Checked:
     eager = forward_pass(network, inputs, workload)
     expected = eager()
     began_s = time.perf_counter()
-    step = prepared.call(compiled_network(network, workload))
+    compiled = compiled_network(network, workload)
+    step = prepared.call(compiled)
     with refusing("torch.compile"):
         outputs = step()
+    compiled.require_compiled()
     _wait_for(workload.device)
     seconds = time.perf_counter() - began_s
 
