@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import moocore  # type: ignore[import-untyped]
 import pytest
@@ -279,6 +279,15 @@ def test_points_on_a_line_are_believed_no_further_than_their_own_intervals() -> 
     assert law.exponent.interval == pytest.approx((2 - 0.1 / math.sqrt(2), 2 + 0.1 / math.sqrt(2)))
 
 
+@pytest.mark.parametrize("ends", [(1 / 1.2, 1.05), (1 / 1.05, 1.2)])
+def test_of_a_lopsided_interval_the_wider_side_counts(ends: tuple[float, float]) -> None:
+    low, high = ends
+    law = fit_power_law([(x, within(low * x, x, high * x)) for x in (1.0, math.e, math.e**2)])
+    assert law is not None
+    half_width = math.log(1.2) / math.sqrt(2)
+    assert law.exponent.interval == pytest.approx((1 - half_width, 1 + half_width))
+
+
 @given(st.lists(st.tuples(st.integers(1, 99), numbers), min_size=3, max_size=8), st.floats(1, 2))
 def test_wider_intervals_of_the_points_never_narrow_that_of_the_exponent(
     points: list[tuple[int, float]], factor: float
@@ -357,16 +366,31 @@ def test_a_correlation_and_its_interval_are_those_of_the_logarithms(
     assert predictor.rank == 1
 
 
+def told_apart(models: int, draw: Callable[[random.Random], tuple[float, float, float]]) -> float:
+    """In what share of trials two counts are told apart; draws are logarithms of a time and two counts."""
+    rng = random.Random(23)
+    trials = 1500
+    told = 0
+    for _ in range(trials):
+        draws = [draw(rng) for _ in range(models)]
+        times_s, macs, params = ([math.exp(value) for value in axis] for axis in zip(*draws, strict=True))
+        told += rank_predictors(times_s, {"macs": macs, "params": params})[-1].rank == 2
+    return told / trials
+
+
 @pytest.mark.parametrize("models", [5, 12])
 def test_two_counts_that_predict_equally_well_are_rarely_told_apart(models: int) -> None:
-    rng = random.Random(23)
-    trials, told = 1500, 0
-    for _ in range(trials):
-        times = [rng.gauss(0, 1) for _ in range(models)]
-        one, other = ([math.exp(time + rng.gauss(0, 0.3)) for time in times] for _ in range(2))
-        ranked = rank_predictors([math.exp(time) for time in times], {"macs": one, "params": other})
-        told += ranked[-1].rank == 2
-    assert told / trials < 0.05 + STANDARD_ERRORS * math.sqrt(0.05 * 0.95 / trials)
+    def time_and_two_shadows(rng: random.Random) -> tuple[float, float, float]:
+        time = rng.gauss(0, 1)
+        return (time, time + rng.gauss(0, 0.3), time + rng.gauss(0, 0.3))
+
+    def product_of_two(rng: random.Random) -> tuple[float, float, float]:
+        one, other = rng.gauss(0, 1), rng.gauss(0, 1)
+        return (one + other, one, other)
+
+    most = 0.05 + STANDARD_ERRORS * math.sqrt(0.05 * 0.95 / 1500)
+    assert told_apart(models, time_and_two_shadows) < most
+    assert told_apart(models, product_of_two) < most
 
 
 def test_a_count_that_predicts_better_than_another_is_ranked_before_it() -> None:
@@ -530,11 +554,22 @@ def test_an_uncertain_latency_makes_the_macs_at_equal_latency_uncertain() -> Non
     assert value.interval == pytest.approx((400 / 1.21, 400 * 1.21))
 
 
-def test_at_a_point_the_steeper_side_of_the_curve_counts() -> None:
-    line = [(give_or_take(x, 1.1), exact(y)) for x, y in ((1.0, 1.0), (2.0, 2.0), (4.0, 16.0))]
+@pytest.mark.parametrize("ys", [(1.0, 2.0, 16.0), (1.0, 8.0, 16.0)])
+def test_at_a_point_the_steeper_side_of_the_curve_counts(ys: tuple[float, float, float]) -> None:
+    line = [(give_or_take(x, 1.1), exact(y)) for x, y in zip((1.0, 2.0, 4.0), ys, strict=True)]
     value = read_at(line, 2.0).value
     assert value is not None
-    assert value.interval == pytest.approx((2 / 1.1**3, 2 * 1.1**3))
+    assert value.interval == pytest.approx((ys[1] / 1.1**3, ys[1] * 1.1**3))
+
+
+@pytest.mark.parametrize(("slope", "ends"), [(2, (1.1**-2, 1.3**2)), (-2, (1.3**-2, 1.1**2))])
+def test_what_may_be_slower_may_deliver_less_where_the_curve_rises_and_more_where_it_falls(
+    slope: int, ends: tuple[float, float]
+) -> None:
+    line = [(within(x / 1.3, x, x * 1.1), exact(100 * x**slope)) for x in (1.0, 4.0)]
+    value = read_at(line, 2.0).value
+    assert value is not None
+    assert value.interval == pytest.approx([value.value * end for end in ends])
 
 
 @pytest.mark.parametrize("bare", [(Estimate(1.0, None), exact(1.0)), (exact(1.0), Estimate(1.0, None))])
