@@ -14,7 +14,7 @@ from rich.text import Text
 from scaleprof.records import BASE_STRATEGY
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import CostRow, MeasuredRow, Row
-from scaleprof.reporting.workloads import varying
+from scaleprof.reporting.workloads import varying, words
 from scaleprof.stats.intervals import Estimate
 from scaleprof.units import MIB, format_bytes, three_digits
 
@@ -74,14 +74,20 @@ def to_terminal(rows: Sequence[Row], *, width: int | None = None) -> Group:
         texts = _escaped([cells[0].removeprefix(prefix), *cells[1:-1]])
         table.add_row(*([*texts, status][index] for index in shown))
     title = [Text(prefix.rstrip("/"))] if prefix else []
-    reasons = [Text(f"{row.spec_id} {row.status}: {row.reason}") for row in rows if row.reason]
+    axes = varying(row for row in rows if isinstance(row, MeasuredRow))
+    reasons = [Text(f"{_named(row, axes)} {row.status}: {row.reason}") for row in rows if row.reason]
     doubts = [
-        Text(f"{row.spec_id}: {caution.message}")
+        Text(f"{_named(row, axes)}: {caution.message}")
         for row in rows
         for caution in row.warnings
         if caution.code in _COST_CAUTIONS
     ]
     return Group(*title, table, *reasons, *doubts)
+
+
+def _named(row: Row, axes: Sequence[str]) -> str:
+    """The model, with what tells its workload apart."""
+    return " ".join([row.spec_id, *(words(row, axes) if isinstance(row, MeasuredRow) else [])])
 
 
 def _dropped(rows: Sequence[Row]) -> tuple[str, ...]:
