@@ -1,0 +1,96 @@
+"""The values that travel through scaleprof: frozen, plain, checked when they are made.
+
+Nothing here computes; raw measurements are kept and statistics are derived from them elsewhere
+(`scaleprof.stats`). Base units throughout: seconds, bytes, counts. Missing is `None`, and the record
+says why; NaN and infinities are refused.
+"""
+
+from scaleprof.records.costs import (
+    Cost,
+    ModuleCost,
+    OperatorCost,
+    UncountedOperator,
+)
+from scaleprof.records.runs import (
+    MEASURED_STATUSES,
+    SCHEMA_VERSION,
+    UNTRIED_STATUSES,
+    BatchSearch,
+    BatchTrial,
+    Host,
+    Plan,
+    Quoted,
+    Record,
+    RunHeader,
+    RunLog,
+    Status,
+    Stop,
+)
+from scaleprof.records.samples import (
+    Compiled,
+    DeviceMemory,
+    GpuState,
+    Launch,
+    StepParts,
+    Sustained,
+    Visit,
+    Warmup,
+)
+from scaleprof.records.specs import (
+    BASE_STRATEGY,
+    PUBLISHED_STRATEGY,
+    Cast,
+    Device,
+    DType,
+    MatchMetric,
+    MemoryFormat,
+    Mode,
+    ModelSpec,
+    Phi,
+    Runtime,
+    Shape,
+    Workload,
+    spec_id,
+)
+
+__all__ = [
+    "BASE_STRATEGY",
+    "MEASURED_STATUSES",
+    "PUBLISHED_STRATEGY",
+    "SCHEMA_VERSION",
+    "UNTRIED_STATUSES",
+    "BatchSearch",
+    "BatchTrial",
+    "Cast",
+    "Compiled",
+    "Cost",
+    "DType",
+    "Device",
+    "DeviceMemory",
+    "GpuState",
+    "Host",
+    "Launch",
+    "MatchMetric",
+    "MemoryFormat",
+    "Mode",
+    "ModelSpec",
+    "ModuleCost",
+    "OperatorCost",
+    "Phi",
+    "Plan",
+    "Quoted",
+    "Record",
+    "RunHeader",
+    "RunLog",
+    "Runtime",
+    "Shape",
+    "Status",
+    "StepParts",
+    "Stop",
+    "Sustained",
+    "UncountedOperator",
+    "Visit",
+    "Warmup",
+    "Workload",
+    "spec_id",
+]
