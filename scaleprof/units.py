@@ -174,7 +174,8 @@ def plain_quantity(value: float, unit: Unit) -> str:
         number = value / factor
         if number >= 1 and number * factor == value:
             texts.append(_decimal_text(number) + suffix)
-    return min(texts, key=len)
+    # Of equally long ones that with the largest suffix: 1.65G, and not 1650M.
+    return min(reversed(texts), key=len)
 
 
 def _decimal_text(value: float) -> str:
@@ -190,7 +191,7 @@ def quantity_text(value: float, unit: Unit, *ends: float | None) -> str:
     >>> quantity_text(45.74, "ms", 32.1, 64.2)
     '45.7 ms [32.1–64.2]'
     """
-    factor, suffix = next((factor, suffix) for least, factor, suffix in STEPS[unit] if value >= least)
+    factor, suffix = next((factor, suffix) for least, factor, suffix in STEPS[unit] if abs(value) >= least)
     text = f"{three_digits(value / factor)} {suffix}".rstrip()
     if not ends:
         return text

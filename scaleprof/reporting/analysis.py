@@ -110,7 +110,9 @@ def _bases(row: MeasuredRow) -> Bases | None:
     """The compound bases that a row was scaled with, from its factors; a matched row has others."""
     if row.strategy != COMPOUND or not row.phi or row.match:
         return None
-    return Bases(*(factor ** (1 / row.phi) for factor in (row.depth, row.width, row.resolution)))
+    depth, width, resolution = (factor ** (1 / row.phi) for factor in (row.depth, row.width, row.resolution))
+    grows = depth * width**2 * resolution**2 > 1  # else its factors are not powers of bases
+    return Bases(depth, width, resolution) if grows else None
 
 
 def _predictors(points: Sequence[MeasuredRow]) -> list[Predictor]:

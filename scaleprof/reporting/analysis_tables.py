@@ -12,6 +12,7 @@ from scaleprof.stats.equal import Reading
 from scaleprof.stats.hypervolume import Hypervolumes
 from scaleprof.stats.intervals import Estimate
 from scaleprof.stats.powerlaw import Predictor
+from scaleprof.units import three_digits
 
 _LABELS = {"energy_j": "Energy"}
 
@@ -71,7 +72,11 @@ def _reading_text(reading: Reading | None, name: str) -> str:
     metric = METRICS[name]
     text = metric.text(reading.value.value)
     ends = reading.value.interval
-    return text if ends is None else f"{text} [{metric.text(ends.low)}–{metric.text(ends.high)}]"
+    if ends is None:
+        return text
+    # Milliseconds keep their unit at any size; the multiples of counts differ from one end to the other.
+    low, high = (three_digits(end) if metric.kind == "ms" else metric.text(end) for end in ends)
+    return f"{text} [{low}–{high}]"
 
 
 def _volume_text(volume: float | None) -> str:

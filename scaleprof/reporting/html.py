@@ -13,6 +13,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
+from scaleprof.reporting.budgets import QUANTITIES
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import METRICS, Metric
 from scaleprof.reporting.rows import MeasuredRow
@@ -25,7 +26,7 @@ from scaleprof.reporting.tables import (
     ratio_text,
 )
 from scaleprof.reporting.view import RunView
-from scaleprof.units import three_digits
+from scaleprof.units import STEPS, SUFFIXES, three_digits
 
 # Okabe–Ito blue, vermillion, green and purple, then colours that keep 3:1 contrast on both backgrounds.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#7A6FD0", "#C0392B", "#4F8A8B")
@@ -57,6 +58,8 @@ def render(views: Sequence[RunView], *, version: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Data keep their order: budgets' suffixes are told in it.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     environment.globals.update(
         metrics=METRICS,
         growth_text=growth_text,
@@ -68,15 +71,17 @@ def render(views: Sequence[RunView], *, version: str) -> str:
         three_digits=three_digits,
         sort_value=_sort_value,
     )
-    scripts = [get_plotlyjs(), _asset("report.js")]
+    scripts = [get_plotlyjs(), _asset("budgets.js"), _asset("report.js")]
     return environment.get_template("report.html.j2").render(
         views=views,
         data=_page_data(views),
+        grammar=_grammar(),
         version=version,
         css=Markup(_asset("report.css")),
         scripts=[Markup(_inline_script(script)) for script in scripts],
         policy=_policy([_inline_script(script) for script in scripts]),
         styles={view.key: _line_styles(view) for view in views},
+        marks={view.key: _marks(view) for view in views},
     )
 
 
@@ -91,10 +96,28 @@ def _page_data(views: Sequence[RunView]) -> list[dict[str, object]]:
             "fronts": msgspec.to_builtins(view.fronts),
             "first": msgspec.to_builtins(view.first),
             "curves": msgspec.to_builtins(view.curves),
+            "budget": {"text": view.budget.text, "unknown": view.budget.unknown},
             "side": _page_side(view),
             "batches": _page_batches(view),
         }
         for view in views
+    ]
+
+
+def _grammar() -> dict[str, object]:
+    """What the page's script reads and writes budgets by."""
+    quantities = [msgspec.to_builtins(quantity) for quantity in QUANTITIES.values()]
+    return {"quantities": quantities, "suffixes": SUFFIXES, "steps": STEPS}
+
+
+def _marks(view: RunView) -> list[str]:
+    """What the first budgets make of each row, in a word; empty without any, or for no candidate."""
+    advice = view.budget.advice
+    if advice is None or advice.refused is not None:
+        return [""] * len(view.rows)
+    names = {id(advice.row): "recommended", id(advice.runner_up): "runner-up"}
+    return [
+        names.get(id(row), standing or "") for row, standing in zip(view.rows, advice.standings, strict=True)
     ]
 
 

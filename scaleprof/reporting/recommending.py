@@ -286,7 +286,7 @@ def _beyond(row: MeasuredRow, budgets: Sequence[Budget]) -> str:
         if standing != "meets":
             times = f", {_times(budget.share(row))} the budget" if standing == "misses" else ""
             parts.append(budget.quantity.text(row) + times)
-    return " and ".join(parts)
+    return ", and ".join(parts)
 
 
 def _times(share: float) -> str:

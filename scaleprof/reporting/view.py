@@ -19,17 +19,21 @@ from scaleprof.records import (
     RunLog,
     Workload,
 )
+from scaleprof.reporting.analysis import analyse
+from scaleprof.reporting.analysis_tables import TextTable, analysis_tables
 from scaleprof.reporting.batches import BatchLine, batch_lines
 from scaleprof.reporting.budgets import QUANTITIES, Budget
 from scaleprof.reporting.cautions import Caution
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import COSTS, METRICS, QUALITIES, Metric
+from scaleprof.reporting.placing import RatioOf, places
 from scaleprof.reporting.recommending import Recommendation, advise, require_any, why_unknown
 from scaleprof.reporting.rows import MeasuredRow, measured_row
 from scaleprof.reporting.side_by_side import SideBySide, set_side_by_side
 from scaleprof.reporting.verdict import verdict
 from scaleprof.reporting.workloads import FIELDS, varying, words
+from scaleprof.stats.intervals import Estimate
 from scaleprof.stats.noise import noise_spread, noise_verdict
 from scaleprof.stats.pareto import pareto_front
 from scaleprof.units import format_bytes, format_count, plural
@@ -47,11 +51,17 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class Front(msgspec.Struct, frozen=True):
-    """What no other model beats on one pair of axes, and the chart in words."""
+    """What no other model beats on one pair of axes, and the chart in words.
+
+    `likely`: those of `spec_ids` that another could yet beat, within the intervals. `undecided`: models off
+    the front that no other beats for certain.
+    """
 
     x: str
     y: str
     spec_ids: tuple[str, ...]
+    likely: tuple[str, ...]
+    undecided: tuple[str, ...]
     words: str
     log_x: bool
     log_y: bool
@@ -106,6 +116,7 @@ class RunView(msgspec.Struct, frozen=True):
     budget: BudgetBox = BudgetBox("", None, {})
     side_by_side: SideBySide | None = None
     batches: tuple[BatchLine, ...] = ()
+    analysis: tuple[TextTable, ...] = ()
 
 
 def view_runs(
@@ -151,13 +162,18 @@ def view_workload(
     """The view of records that share one workload; the comparer knows the whole run."""
     rows = tuple(measured_row(record, comparer) for record in log.records)
     points = [row for row in rows if row.status in MEASURED_STATUSES]
+    workload = log.records[0].workload
+
+    def ratio_of(row: MeasuredRow, other: MeasuredRow) -> Estimate | None:
+        return comparer.contrast(workload, {row.spec_id: 1.0, other.spec_id: -1.0})
+
     costs = tuple(metric for metric in COSTS if _any_value(metric, points))
     qualities = tuple(metric for metric in QUALITIES if _any_value(metric, points))
     fronts = tuple(
         front
         for cost in costs
         for quality in qualities
-        if cost != quality and (front := _front(points, cost, quality))
+        if cost != quality and (front := _front(points, cost, quality, ratio_of))
     )
     return RunView(
         key=key,
@@ -171,6 +187,7 @@ def view_workload(
         fronts=fronts,
         first=_first_front(fronts, points, x, y),
         curves=_curves(points),
+        analysis=analysis_tables(analyse(rows)),
         constant=_constant(rows),
         cautions=_group_cautions(rows),
         failed=tuple(row for row in rows if row.status not in MEASURED_STATUSES),
@@ -205,12 +222,20 @@ def _any_value(metric: Metric, rows: Sequence[MeasuredRow]) -> bool:
     return any(metric.value(row) is not None for row in rows)
 
 
-def _front(points: Sequence[MeasuredRow], x: Metric, y: Metric) -> Front | None:
+def _front(points: Sequence[MeasuredRow], x: Metric, y: Metric, ratio_of: RatioOf) -> Front | None:
     members = front_of(points, x, y)
     if not members:
         return None
     shown = [row for row in points if x.value(row) is not None and y.value(row) is not None]
     names = _names(members)
+    found = places(points, x, y, ratio_of)
+    likely = [row for row in members if found.get(row.spec_id) != "certain"]
+    undecided = [row for row in points if found.get(row.spec_id) == "undecided"]
+    unsure = "".join(
+        f" {what}: {_names(rows)}."
+        for what, rows in (("Not certain", likely), ("Undecided", undecided))
+        if rows
+    )
     left_out = len(points) - len(shown)
     recipes = dict.fromkeys(row.accuracy_recipe for row in shown if y.name == "accuracy")
     source = "".join(f" Accuracy: {recipe}." for recipe in recipes)
@@ -219,9 +244,12 @@ def _front(points: Sequence[MeasuredRow], x: Metric, y: Metric) -> Front | None:
         x=x.name,
         y=y.name,
         spec_ids=tuple(row.spec_id for row in members),
+        likely=tuple(row.spec_id for row in likely),
+        undecided=tuple(row.spec_id for row in undecided),
         words=(
             f"{y.quality_label} against {x.label.lower()} of {len(shown)} models. "
-            f"No other model beats these {len(members)}, from the cheapest up: {names}.{without}{source}"
+            f"No other model beats these {len(members)}, from the cheapest up: {names}."
+            f"{unsure}{without}{source}"
         ),
         log_x=_wide(x, shown),
         log_y=_wide(y, shown),
@@ -278,7 +306,8 @@ def _title(rows: Sequence[MeasuredRow], workloads: Sequence[Workload]) -> str:
     first = rows[0]
     others = [name for name in varying(workloads) if name != "batch_size"]
     apart = ", ".join(["", *words(first, others)])
-    return f"{models} on {first.device} at batch {first.batch_size}{apart}"
+    training = ", training" if first.mode == "train" else ""
+    return f"{models} on {first.device} at batch {first.batch_size}{training}{apart}"
 
 
 def _curve_words(strategy: str, line: Sequence[MeasuredRow], metric: Metric) -> str:
@@ -304,7 +333,7 @@ def _trust(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
         Fact("Device", device_name(log)),
         Fact("Workload", ", ".join(words(workload, told))),
         Fact("Models", f"{len(rows)} in {plural(strategies, 'strategy', 'strategies')}"),
-        Fact("Budgets", f"equal {matched} at each φ" if matched else "as the formulas give them"),
+        Fact("Growth", f"equal {matched} at each φ" if matched else "as the formulas give it"),
         Fact(
             "Measured", f"{header.plan.preset} preset, {plural(header.plan.launches, 'launch', 'launches')}"
         ),

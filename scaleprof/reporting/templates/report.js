@@ -1,4 +1,5 @@
-// Draws what the page's data says. Every decision (fronts, lines, words) was taken when the page was made.
+// Draws what the page's data says. Every decision (fronts, lines, words) was taken when the page was made, but for
+// budgets, which budgets.js decides as they are typed.
 "use strict";
 
 (() => {
@@ -89,7 +90,7 @@
   // plotly reads a small set of tags in its texts; names are data and must not be read as tags.
   const escape_ = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-  const threeDigits = (value) => (value >= 99.95 ? value.toFixed(0) : value.toPrecision(3));
+  const { threeDigits } = budgeting;
   const intervalText = ({ latency_ci_low_ms: low, latency_ci_high_ms: high }) => (low === null ? "" : ` [${threeDigits(low)}–${threeDigits(high)}]`);
 
   function shortValue(axis, value) {
@@ -99,6 +100,122 @@
     if (axis.kind === "percent") return `${value.toFixed(1)} %`;
     const step = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([size]) => value >= size);
     return step ? `${threeDigits(value / step[0])} ${step[1]}` : String(value);
+  }
+
+  // ---- budgets ----
+  // Never by colour alone: a hollow point is undecided, one that is crossed out misses, one in a frame is recommended.
+  const HOLLOW = new Set(["undecided", "misses"]);
+
+  // Reads the field, and says below it what it recommends or what is wrong with it.
+  function applyBudgets(run) {
+    const box = byId(`${run.key}-budget`);
+    if (!box) return;
+    [run.budgets, run.found] = [[], null];
+    let sentences = [];
+    let isWrong = false;
+    try {
+      if (box.value.trim()) run.budgets = budgeting.parse(box.value);
+      if (run.budgets.length) run.found = budgeting.recommend(run.rows, run.budgets, axisOf(run, byId(`${run.key}-y`).value), run.budget.unknown);
+      sentences = run.found?.sentences ?? [];
+    } catch (error) {
+      if (!(error instanceof budgeting.BudgetError)) throw error;
+      [run.budgets, sentences, isWrong] = [[], [error.message], true];
+    }
+    box.setAttribute("aria-invalid", isWrong);
+    sayAdvice(byId(`${run.key}-advice`), sentences);
+    markBudgets(run);
+  }
+
+  // What is said already is not said again: a screen reader would read it twice.
+  function sayAdvice(place, sentences) {
+    const paragraphs = sentences.map((sentence) => Object.assign(document.createElement("p"), { textContent: sentence }));
+    if (paragraphs.map((one) => one.textContent).join("") !== place.textContent) place.replaceChildren(...paragraphs);
+  }
+
+  function markBudgets(run) {
+    const { row, runner_up: runnerUp, standings = [] } = run.found ?? {};
+    const names = new Map([[row, "recommended"], [runnerUp, "runner-up"]]);
+    run.marks = new Map(run.rows.map((one, i) => [one, names.get(one) ?? standings[i] ?? ""]));
+    for (const line of byId(`${run.key}-table`).tBodies[0].rows) {
+      const mark = run.marks.get(run.rows[line.dataset.row]);
+      Object.assign(line.querySelector(".mark"), { className: `mark ${mark}`, textContent: mark });
+    }
+    document.querySelectorAll(`#${run.key} .of-budget`).forEach((item) => (item.hidden = !run.found));
+  }
+
+  // How points are drawn within budgets; as ever without any.
+  function budgetMarks(run, style, rows, marker) {
+    if (!run.found) return marker;
+    const marks = rows.map((row) => run.marks.get(row));
+    return {
+      ...marker,
+      symbol: marks.map((mark) => style.symbol + (HOLLOW.has(mark) ? "-open" : "")),
+      size: marks.map((mark) => marker.size + (mark === "recommended" ? 6 : 0)),
+      opacity: marker.opacity.map((shade, i) => (marks[i] === "misses" ? 0.7 : marks[i] === "recommended" ? 1 : shade)),
+      line: {
+        color: marks.map((mark) => colour(mark === "recommended" ? "--ink" : "--paper")),
+        width: marks.map((mark) => (mark === "recommended" ? 2.5 : HOLLOW.has(mark) ? 1.8 : 1)),
+      },
+    };
+  }
+
+  // Crosses over the points that miss a budget; none without any.
+  function crosses(run, rows, x, y) {
+    const missing = run.found ? rows.filter((row) => run.marks.get(row) === "misses") : [];
+    const trace = {
+      type: "scatter",
+      name: "misses",
+      mode: "markers",
+      x: missing.map((row) => plotted(x, row[x.name])),
+      y: missing.map((row) => plotted(y, row[y.name])),
+      marker: { symbol: "x-thin", size: 7, line: { color: colour("--ink"), width: 1.6 } },
+      hoverinfo: "skip",
+    };
+    return missing.length ? [trace] : [];
+  }
+
+  // Budgets on the axes of a chart that are not far from its points: further ones would squeeze these together.
+  function budgetsInView(run, axis, rows) {
+    const values = rows.map((row) => row[axis.name]).filter((value) => value > 0);
+    const [low, high] = [Math.min(...values) / 2, Math.max(...values) * 2];
+    return run.budgets.filter(({ quantity, value }) => quantity.name === axis.name && value >= low && value <= high);
+  }
+
+  // A line at each budget, and its text at the line's end: plotly places texts on a logarithmic axis by exponents.
+  function budgetLines({ axis, isLog }, at, budgets) {
+    const along = at === "x" ? "y" : "x";
+    const shapes = budgets.map(({ value }) => ({
+      type: "line",
+      [`${at}0`]: plotted(axis, value),
+      [`${at}1`]: plotted(axis, value),
+      [`${along}0`]: 0,
+      [`${along}1`]: 1,
+      [`${along}ref`]: "paper",
+      line: { color: colour("--ink"), width: 1.4, dash: "dash" },
+    }));
+    const annotations = budgets.map(({ value, text }) => ({
+      [at]: isLog ? Math.log10(plotted(axis, value)) : plotted(axis, value),
+      [along]: at === "x" ? 1 : 0,
+      [`${along}ref`]: "paper",
+      xanchor: at === "x" ? "center" : "left",
+      yanchor: "bottom",
+      text: escape_(text),
+      showarrow: false,
+      font: { color: colour("--ink"), size: 12 },
+    }));
+    return { shapes, annotations };
+  }
+
+  // A chart's layout with its budgets; the ticks of an axis reach to them.
+  function layoutWithBudgets(run, rows, x, y, roomRight) {
+    const [across, up] = [budgetsInView(run, x.axis, rows), budgetsInView(run, y.axis, rows)];
+    const withBudgets = ({ axis, label, isLog }, budgets) => layoutAxis(axis, label, isLog, [...rows, ...budgets.map(({ value }) => ({ [axis.name]: value }))]);
+    const lines = [budgetLines(x, "x", across), budgetLines(y, "y", up)];
+    return {
+      ...layout(withBudgets(x, across), withBudgets(y, up), roomRight),
+      shapes: lines.flatMap(({ shapes }) => shapes),
+      annotations: lines.flatMap(({ annotations }) => annotations),
+    };
   }
 
   // ---- traces ----
@@ -112,13 +229,13 @@
       ids: rows.map((row) => row.spec_id),
       mode: rows.length > 1 && !options.apart ? "lines+markers+text" : "markers+text",
       line: { color: mark, dash: style.dash, width: options.lines ? 1.6 : 0.8 },
-      marker: {
+      marker: budgetMarks(run, style, rows, {
         color: mark,
         symbol: style.symbol,
         size: { star: 15, "triangle-up": 12 }[style.symbol] || 10,
         opacity: rows.map((row) => (options.faded && options.faded(row) ? 0.5 : 1)),
         line: { color: colour("--paper"), width: 1 },
-      },
+      }),
       text: rows.map((row, i) => (options.apart ? escape_(options.apart(row)) : i === rows.length - 1 ? escape_(options.label ?? style.name) : "")),
       textposition: options.labelPosition || "top center",
       textfont: { color: colour("--ink"), size: 12 },
@@ -181,6 +298,7 @@
       Plotly.react(chart, [], layout({ visible: false }, { visible: false }), CONFIG);
       byId(`${run.key}-words`).textContent = "A quantity against itself says nothing: choose two different axes.";
       byId(`${run.key}-front`).replaceChildren();
+      byId(`${run.key}-undecided`).textContent = "";
       markFront(run, new Set());
       return;
     }
@@ -203,7 +321,8 @@
       }),
     );
     traces.unshift(stairTrace(run, front, run.rows, x, y));
-    Plotly.react(chart, traces, layout(layoutAxis(x, x.label, front.log_x, drawn), layoutAxis(y, y.quality_label, front.log_y, drawn), 36), CONFIG);
+    const axes = [{ axis: x, label: x.label, isLog: front.log_x }, { axis: y, label: y.quality_label, isLog: front.log_y }];
+    Plotly.react(chart, [...traces, ...crosses(run, drawn, x, y)], layoutWithBudgets(run, drawn, ...axes, 36), CONFIG);
     byId(`${run.key}-words`).textContent = front.words;
     listFront(run, front, x, y);
   }
@@ -216,10 +335,11 @@
         const numbers = document.createElement("span");
         const interval = x.name === "latency_ms" ? intervalText(row) : "";
         numbers.textContent = `${shortValue(x, row[x.name])}${interval} · ${shortValue(y, row[y.name])}${y.kind === "count" ? ` ${y.label}` : ""}`;
-        item.append(row.spec_id, numbers);
+        item.append(row.spec_id, front.likely.includes(row.spec_id) ? " (likely)" : "", numbers);
         return item;
       }),
     );
+    byId(`${run.key}-undecided`).textContent = front.undecided.length ? `Undecided, perhaps on it: ${front.undecided.join(", ")}.` : "";
     markFront(run, new Set(front.spec_ids));
   }
 
@@ -265,7 +385,8 @@
       const bases = run.rows.filter((row) => row.strategy === "base" && usable(row) && row[y.name] !== null);
       const drawn = [...lines.flatMap(({ rows }) => rows), ...bases];
       if (bases.length) traces.push(pointTrace(run, BASE_MARK, bases, x, y, { lines: false, apart: baseLabel(run) }));
-      Plotly.react(byId(`${run.key}-curve-${curve.y}`), traces, layout(layoutAxis(x, x.label, true, drawn), layoutAxis(y, y.label, true, drawn)), CONFIG);
+      const axes = [{ axis: x, label: x.label, isLog: true }, { axis: y, label: y.label, isLog: true }];
+      Plotly.react(byId(`${run.key}-curve-${curve.y}`), [...traces, ...crosses(run, drawn, x, y)], layoutWithBudgets(run, drawn, ...axes), CONFIG);
     }
   }
 
@@ -350,7 +471,10 @@
     const line = `<path d="M0 7h34" stroke-width="1.6" stroke-dasharray="${DASHES[dash] ?? ""}"/>`;
     svg.setAttribute("fill", paint);
     svg.setAttribute("stroke", paint);
-    svg.innerHTML = (dash === "stair" ? stair : dash === "none" ? "" : line) + SHAPES[symbol];
+    const [shape, how] = symbol.split(/-(?=open|crossed|framed)/);
+    if (how === "open" || how === "crossed") svg.setAttribute("fill", "none");
+    const over = { crossed: '<path d="M14 4l6 6M20 4l-6 6"/>', framed: '<circle cx="17" cy="7" r="7" fill="none"/>' }[how] ?? "";
+    svg.innerHTML = (dash === "stair" ? stair : dash === "none" ? "" : line) + SHAPES[shape] + over;
   }
 
   // ---- table ----
@@ -386,12 +510,13 @@
   function readHash() {
     const wanted = new URLSearchParams(location.hash.slice(1));
     for (const run of runs) {
-      for (const part of ["x", "y", "filter"]) {
+      for (const part of ["x", "y", "filter", "budget"]) {
         const control = byId(`${run.key}-${part}`);
         const value = wanted.get(`${run.key}.${part}`);
-        const known = control && (part === "filter" || [...control.options].some((option) => option.value === value));
+        const known = control && (!control.options || [...control.options].some((option) => option.value === value));
         if (value !== null && known) control.value = value;
       }
+      applyBudgets(run);
       filterTable(run);
     }
     if (THEMES.includes(wanted.get("theme"))) theme = wanted.get("theme");
@@ -400,9 +525,9 @@
   function writeHash() {
     const parts = new URLSearchParams();
     for (const run of runs) {
-      for (const part of ["x", "y", "filter"]) {
+      for (const part of ["x", "y", "filter", "budget"]) {
         const control = byId(`${run.key}-${part}`);
-        const usual = part === "filter" ? "" : run.first && run.first[part];
+        const usual = { filter: "", budget: run.budget.text }[part] ?? run.first?.[part];
         if (control && control.value !== usual) parts.set(`${run.key}.${part}`, control.value);
       }
     }
@@ -416,10 +541,19 @@
   for (const run of runs) {
     for (const part of ["x", "y"]) {
       byId(`${run.key}-${part}`)?.addEventListener("change", () => {
+        applyBudgets(run);
         drawPareto(run);
+        drawCurves(run);
         writeHash();
       });
     }
+    byId(`${run.key}-budget`)?.addEventListener("input", () => {
+      applyBudgets(run);
+      filterTable(run);
+      drawPareto(run);
+      drawCurves(run);
+      writeHash();
+    });
     byId(`${run.key}-filter`).addEventListener("input", () => {
       filterTable(run);
       writeHash();
