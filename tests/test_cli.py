@@ -388,11 +388,12 @@ def test_an_interrupted_sweep_saves_exits_130_and_goes_on(
     saved = read_run(tmp_path / "run.jsonl").records
     assert saved
     assert not any(len(record.launches) == 3 and record.launches[-1].complete for record in saved)
-    refused = scaleprof(*TINY, "-o", "run.jsonl", "--resume", "--no-report", check=6)
-    assert "was measured with preset" in refused.stderr
-    scaleprof(*TINY, *patient, "-o", "run.jsonl", "--resume", "--no-report", check=0)
-    log = read_run(tmp_path / "run.jsonl")
-    assert [[launch.complete for launch in record.launches] for record in log.records] == [[True] * 3] * 4
+    if how is signal.SIGINT:  # by which signal it was stopped is in no file: going on is tried once
+        refused = scaleprof(*TINY, "-o", "run.jsonl", "--resume", "--no-report", check=6)
+        assert "was measured with preset" in refused.stderr
+        scaleprof(*TINY, *patient, "-o", "run.jsonl", "--resume", "--no-report", check=0)
+        log = read_run(tmp_path / "run.jsonl")
+        assert [[launch.complete for launch in record.launches] for record in log.records] == [[True] * 3] * 4
 
 
 def test_a_resumed_run_can_grow_and_knows_a_network_by_both_names(

@@ -459,7 +459,7 @@ def test_typing_a_budget_recommends_marks_points_and_rows_and_draws_its_line(ope
     assert (line["y0"], line["y1"], line["xref"]) == (50, 50, "paper")
     assert shapes_of(page, "run1-curve-peak_memory_bytes") == []
     traces = {trace["name"]: trace for trace in page.evaluate("document.getElementById('run1-pareto').data")}
-    assert traces["width"]["marker"]["symbol"] == ["square", "square", "square-open", "square-open"]
+    assert traces["width"]["marker"]["symbol"] == ["square", "square-open", "square-open"]
     assert len(traces["misses"]["x"]) == 3
     assert page.locator(".of-budget:visible").count() == 3
     page.fill("#run1-budget", "")
