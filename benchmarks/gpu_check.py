@@ -100,7 +100,7 @@ def attempt(name: str, wanted: str, check: Callable[[], Seen]) -> Row:
     """The row of a check; if it raises, a row with the reason, and the traceback on stderr."""
     try:
         row = Row(name, wanted, *check())
-    # One session on a GPU machine is all that there may be: whatever one check dies of, the others go on.
+    # Time on a GPU machine may be short: whatever one check dies of, the others go on.
     except Exception as error:  # noqa: BLE001
         if not isinstance(error, CouldNotRunError):
             traceback.print_exc()

@@ -103,6 +103,19 @@ def test_the_device_is_asked_in_the_order_that_its_numbers_need(tmp_path: Path) 
     ]
 
 
+def test_a_model_that_is_made_for_its_runtime_is_weighed_against_what_was_held_before_that(
+    tmp_path: Path,
+) -> None:
+    side = FakeSide(energy="no counter")
+    workload = Workload("cpu", batch_size=2, threads=1, runtime="openvino")
+    job = Job(0, base_spec(FAMILIES["mobilenet_v1"]), workload, "mobilenet_v1")
+    bench = Workbench(Open("cpu", 1, 0, "pinned", str(tmp_path)), None, cast(CudaSide, side))
+    bench.make(job)
+    assert side.asked == ["before_build"]
+    bench.build(job, inspect=False)
+    assert side.asked == ["before_build", "peak"]
+
+
 def test_what_the_device_tells_is_in_the_launch_and_in_the_row(tmp_path: Path) -> None:
     launch = measured(FakeSide(energy=EnergyWindow(600.0, 100.0, 5.0, 66)), tmp_path)
     assert (launch.baseline_memory_bytes, launch.peak_memory_bytes) == (100, 200)

@@ -99,6 +99,8 @@ class Workbench:
             RuntimeUnsupportedError: the runtime cannot take it.
             OutputsDifferError: its outputs are another network's.
         """
+        if self._gpu is not None:
+            self._gpu.before_build()
         with recording(job.workload.mode):
             prepared = self._preparer.prepare(job)
             made = make_checked(prepared, self._folder / f"{job.number}-{job.workload.batch_size}")
@@ -116,7 +118,7 @@ class Workbench:
         memory = None
         with recording(job.workload.mode):
             began_s = time.perf_counter()
-            if self._gpu is not None:
+            if self._gpu is not None and made is None:
                 self._gpu.before_build()
             prepared = made.prepared if made else self._preparer.prepare(job)
             call = made.checked.call if made else prepared.call()
