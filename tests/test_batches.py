@@ -46,6 +46,18 @@ def test_where_memory_may_not_be_tried_out_batches_double_up_to_the_forecast() -
     assert (found.largest, found.limit) == (20, 20)
 
 
+def test_where_throughput_falls_only_the_limit_is_tried_after_that() -> None:
+    tried: list[int] = []
+
+    def attempt(size: int) -> BatchTrial:
+        tried.append(size)
+        return BatchTrial(size, {1: 8.0, 2: 10.0, 4: 8.5, 8: 7.0}.get(size, 3.0))
+
+    found = search_batches(attempt, limit=100, beyond=False)
+    assert tried == [1, 2, 4, 8, 100]
+    assert (found.largest, best_batch(found)) == (100, 2)
+
+
 def test_a_forecast_that_was_too_high_is_put_right_by_trial() -> None:
     found = search_batches(capacity(13), limit=64, beyond=False)
     assert (found.largest, found.limit) == (13, None)

@@ -31,6 +31,7 @@ from scaleprof.records import Mode, Status, Sustained
 
 # A throughput to a few percent: enough to tell which batches are worth measuring.
 _TRIAL_S = 0.5
+_LONG_PASS_S = 5.0
 # Of a GPU: in the rounds that follow, other models are in memory beside the one that is tried here.
 _TRIAL_MEMORY_SHARE = 0.9
 _NOT_INSPECTED = "peak memory is taken in a model's first launch"
@@ -206,12 +207,13 @@ class Workbench:
         made = self._made.pop(job.number, None)
         with recording(job.workload.mode):
             call = made.checked.call if made else self._preparer.prepare(job).call()
-            call()
-            self.timer.synchronise()
-            ran = sustain(call, self.timer.wall_s(call), _TRIAL_S, synchronise=self.timer.synchronise)
+            pass_s = self.timer.wall_s(call)
+            if pass_s < _LONG_PASS_S:  # else what only a first pass does is small beside it
+                ran = sustain(call, self.timer.wall_s(call), _TRIAL_S, synchronise=self.timer.synchronise)
+                pass_s = sum(ran.chunks_s) / len(ran.chunks_s) / ran.passes_per_chunk
         del call, made
         self.forget(job.number)
-        return Tried(sum(ran.chunks_s) / len(ran.chunks_s) / ran.passes_per_chunk)
+        return Tried(pass_s)
 
     def forget(self, number: int) -> None:
         """Free a model that failed."""
