@@ -18,10 +18,12 @@ import pytest
 import torch
 from builders import family_log, make_header, make_record
 from conftest import Scaleprof, clean_environment
+from test_side_by_side import runtimes_log
 
 import scaleprof as sp
 from scaleprof.cli import cli
 from scaleprof.cli import run as run_cli
+from scaleprof.cli.sweep import _conclude as conclude
 from scaleprof.measuring.presets import make_plan
 from scaleprof.measuring.references import PROTOCOL_VERSION
 from scaleprof.records import RunLog
@@ -115,6 +117,29 @@ def test_reports_need_no_torch(tmp_path: Path) -> None:
             "--x latency is not a metric for this axis: did you mean 'latency_ms'?",
         ),
         (["report", "run.jsonl", "-o", "thesis.txt"], "thesis.txt exists and is no html report"),
+        (
+            ["report", "run.jsonl", "--budget", "latency<=10"],
+            "'latency' is not a metric that can have a budget: did you mean 'latency_ms'?",
+        ),
+        (
+            ["report", "run.jsonl", "--budget", "latency_ms<10"],
+            "is not METRIC<=QUANTITY, nor METRIC>=QUANTITY",
+        ),
+        (["report", "run.jsonl", "--budget", ""], "budget '' is not METRIC<=QUANTITY, nor METRIC>=QUANTITY"),
+        (
+            ["show", "run.jsonl", "--budget", "latency_ms>=10"],
+            "latency_ms is to be small: write latency_ms<=10",
+        ),
+        (["show", "run.jsonl", "--budget", "latency_ms<=soon"], "'soon' is not a quantity above zero"),
+        (
+            ["show", "run.jsonl", "--budget", "gpu_ms<=3"],
+            "budget 'gpu_ms<=3': no model here has gpu_ms (measured on CUDA only): leave it out",
+        ),
+        (
+            ["report", "run.jsonl", "--format", "csv", "--budget", "compile_s<=9"],
+            "budget 'compile_s<=9': no model here has compile_s (eager",
+        ),
+        (["sweep", "--budget", "latency_ms"], "budget 'latency_ms' is not METRIC<=QUANTITY"),
         (["show", "thesis.txt"], "thesis.txt is not a scaleprof run"),
         (["models", "resnet"], "unknown model 'resnet'"),
         (["count", "--strategy", "published", "-m", "resnet18"], "resnet18 has no published coefficients"),
@@ -176,6 +201,98 @@ def test_an_empty_run_has_nothing_to_show(tmp_path: Path, capsys: pytest.Capture
     assert run_cli(["show", str(path)]) == 5
     assert run_cli(["report", str(path), "-o", str(tmp_path / "r.html")]) == 5
     assert "--resume" in capsys.readouterr().err
+
+
+BUDGET = ("--budget", "latency_ms<=50")
+RECOMMENDED = "Within latency_ms<=50, the best by MACs (capacity proxy) is compound/2, 1.60 G MACs, 40.4 ms"
+
+
+def test_a_budget_recommends_on_stderr_and_the_page_begins_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_log(tmp_path / "run.jsonl", family_log())
+    assert run_cli(["report", "run.jsonl", *BUDGET, "--budget", "peak_memory_bytes <= 2 GiB"]) == 0
+    out, err = capsys.readouterr()
+    advice, written = err.splitlines()
+    assert out == ""
+    assert advice.startswith("Within latency_ms<=50, peak_memory_bytes<=2GiB, the best by MACs")
+    assert written == "report: reports/run.html"
+    page = (tmp_path / "reports" / "run.html").read_text(encoding="utf-8")
+    assert 'value="latency_ms&lt;=50, peak_memory_bytes&lt;=2GiB"' in page
+
+
+@pytest.mark.parametrize("format_", ["json", "csv"])
+@pytest.mark.parametrize("verb", ["report", "show"])
+def test_a_budget_leaves_the_data_on_stdout_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, format_: str
+) -> None:
+    path = write_log(tmp_path / "run.jsonl", family_log())
+    assert run_cli([verb, str(path), "--format", format_]) == 0
+    without = capsys.readouterr().out
+    assert run_cli([verb, str(path), "--format", format_, *BUDGET]) == 0
+    out, err = capsys.readouterr()
+    assert out == without
+    assert err.startswith(RECOMMENDED)
+    assert err.count("\n") == 1
+
+
+def test_a_markdown_report_has_the_recommendation_above_its_table_and_replaces_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, table = write_log(tmp_path / "run.jsonl", family_log()), tmp_path / "table.md"
+    markdown = ["report", str(path), "--format", "markdown"]
+    assert run_cli([*markdown, *BUDGET]) == 0
+    out, err = capsys.readouterr()
+    _, above, below = out.split("\n\n")
+    assert above.startswith(RECOMMENDED)
+    assert below.startswith("| model |")
+    assert err == ""
+    for more in (BUDGET, BUDGET, (), ()):
+        assert run_cli([*markdown, *more, "-o", str(table)]) == 0
+    assert table.read_text(encoding="utf-8").startswith("| model |")
+
+
+def test_several_runs_and_workloads_are_told_apart_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_log(tmp_path / "one.jsonl", family_log())
+    write_log(tmp_path / "two.jsonl", runtimes_log(compile=0.5))
+    for format_ in ("html", "csv"):
+        assert run_cli(["report", "one.jsonl", "two.jsonl", "--format", format_, *BUDGET]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        named = [line.partition(": Within latency_ms<=50, ")[0] for line in lines[:3]]
+        assert named == ["one.jsonl", "two.jsonl, eager", "two.jsonl, compile"]
+
+
+def test_budgets_come_from_a_file_and_the_environment_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_log(tmp_path / "run.jsonl", family_log())
+    (tmp_path / "scaleprof.toml").write_text('[show]\nbudget = ["latency_ms<=50", "macs<=1T"]\n')
+    assert run_cli(["show", "run.jsonl"]) == 0
+    assert "Within latency_ms<=50, macs<=1T, the best by" in capsys.readouterr().err
+    monkeypatch.setenv("SCALEPROF_SHOW_BUDGET", "latency_ms <= 30, macs<=2T")
+    assert run_cli(["show", "run.jsonl"]) == 0
+    assert "Within latency_ms<=30, macs<=2T, the best by" in capsys.readouterr().err
+
+
+def test_a_sweep_ends_with_what_its_budget_recommends_and_loses_nothing_to_one_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, page = sp.Run(family_log()), tmp_path / "page.html"
+    assert conclude(run, tmp_path / "run.jsonl", page, "csv", ["latency_ms<=50"]) == 0
+    err = capsys.readouterr().err
+    assert RECOMMENDED in err
+    assert err.splitlines()[-1] == "7 of 7 models measured"
+    assert 'value="latency_ms&lt;=50"' in page.read_text(encoding="utf-8")
+    assert conclude(run, tmp_path / "run.jsonl", page, "csv", ["energy_j<=1"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 8
+    assert "budget 'energy_j<=1': no model here has energy_j (it was not run back to back" in err
+    assert 'id="run1-budget" value=""' in page.read_text(encoding="utf-8")
 
 
 def test_a_torn_run_is_shown_with_a_one_line_warning(
