@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
@@ -24,14 +24,6 @@ _LEARNING_RATE = 0.0
 _STEPS_A_SPLIT = 4
 
 
-def casting(workload: Workload) -> Callable[[], AbstractContextManager[object]]:
-    """A context for forward passes: torch's autocast, if the workload computes by it."""
-    if workload.cast != "autocast":
-        return nullcontext
-    kind, dtype = torch.device(workload.device).type, TORCH_DTYPES[workload.dtype]
-    return lambda: torch.autocast(kind, dtype)
-
-
 def recording(mode: Mode) -> AbstractContextManager[None]:
     """A context for building and running: gradients are recorded in training, and nothing is in inference."""
     return torch.inference_mode(mode == "infer")
@@ -40,14 +32,16 @@ def recording(mode: Mode) -> AbstractContextManager[None]:
 def forward_pass(
     network: Callable[..., object], inputs: tuple[torch.Tensor, ...], workload: Workload
 ) -> Call:
-    """One forward pass, which returns what the network puts out."""
-    context = casting(workload)
+    """One forward pass, which returns what the network puts out; under torch's autocast, if it is cast so."""
+    if workload.cast != "autocast":
+        return lambda: network(*inputs)
+    kind, dtype = torch.device(workload.device).type, TORCH_DTYPES[workload.dtype]
 
     def forward() -> object:
-        with context():
+        with torch.autocast(kind, dtype):
             return network(*inputs)
 
-    return forward if workload.cast == "autocast" else lambda: network(*inputs)
+    return forward
 
 
 class TrainingStep:

@@ -178,7 +178,7 @@ def view_workload(
     return RunView(
         key=key,
         title=_title(rows, comparer.workloads),
-        verdict=verdict(rows, partial(comparer.contrast, log.records[0].workload)),
+        verdict=verdict(rows, partial(comparer.contrast, workload)),
         trust=_trust(log, rows),
         strategies=tuple(dict.fromkeys(row.strategy for row in rows)),
         rows=rows,
