@@ -23,7 +23,7 @@ from test_side_by_side import runtimes_log
 import scaleprof as sp
 from scaleprof.cli import cli
 from scaleprof.cli import run as run_cli
-from scaleprof.cli.sweep import _conclude as conclude
+from scaleprof.cli.concluding import conclude
 from scaleprof.measuring.presets import make_plan
 from scaleprof.measuring.references import PROTOCOL_VERSION
 from scaleprof.records import RunLog

@@ -9,10 +9,10 @@ import msgspec
 from scaleprof.errors import UsageError
 from scaleprof.records import RunLog
 from scaleprof.reporting.budgets import parse_budgets
+from scaleprof.reporting.fronts import front_of
 from scaleprof.reporting.metrics import COSTS, QUALITIES, find_metric
 from scaleprof.reporting.recommending import Recommendation, advise_each, require_any
 from scaleprof.reporting.rows import MeasuredRow, measured_rows
-from scaleprof.reporting.view import front_of
 from scaleprof.stats.noise import noise_spread, noise_verdict
 
 if TYPE_CHECKING:

@@ -1,0 +1,118 @@
+"""What a page says of a run beside its models: its conditions, its machine, and whether to trust it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES, UNTRIED_STATUSES, Host, RunLog
+from scaleprof.reporting.metrics import METRICS
+from scaleprof.reporting.rows import MeasuredRow
+from scaleprof.reporting.workloads import FIELDS, words
+from scaleprof.stats.noise import noise_spread, noise_verdict
+from scaleprof.units import format_bytes, plural
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """A label and its text; `alarming` facts are set apart."""
+
+    label: str
+    value: str
+    alarming: bool = False
+
+
+def trust_facts(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
+    """What was compared, on what, and how far it can be trusted: for the first screen."""
+    header = log.header
+    counts = Counter(row.status for row in rows)
+    untried = {status: counts[status] for status in sorted(UNTRIED_STATUSES) if counts[status]}
+    failures = len(rows) - sum(counts[status] for status in (*MEASURED_STATUSES, *untried))
+    workload = log.records[0].workload
+    told = [name for name in FIELDS if name != "cast" or workload.dtype != "fp32"]
+    strategies = len({row.strategy for row in rows} - {BASE_STRATEGY})
+    missed = sum(row.stop == "budget_exhausted" for row in rows)
+    within = len([row for row in rows if row.stop]) - missed
+    matched = next((METRICS[row.match].label for row in rows if row.match), None)
+    return (
+        Fact("Device", device_name(log)),
+        Fact("Workload", ", ".join(words(workload, told))),
+        Fact("Models", f"{len(rows)} in {plural(strategies, 'strategy', 'strategies')}"),
+        Fact("Growth", f"equal {matched} at each φ" if matched else "as the formulas give it"),
+        Fact(
+            "Measured", f"{header.plan.preset} preset, {plural(header.plan.launches, 'launch', 'launches')}"
+        ),
+        Fact("Machine", _noise_words(log)),
+        Fact("Within target", f"{within} of {within + missed} (±{100 * header.plan.target_ci:.3g} %)"),
+        Fact("Date", header.started_at[:10]),
+        Fact("Unstable", str(counts["unstable"]), alarming=counts["unstable"] > 0),
+        Fact("Failed", str(failures), alarming=failures > 0),
+        *(Fact(status.capitalize(), str(number)) for status, number in untried.items()),
+    )
+
+
+def _noise_words(log: RunLog) -> str:
+    """How quiet the machine was, from the matrix product timed between all visits."""
+    spread = noise_spread([launch for record in log.records for launch in record.launches])
+    return "unknown" if spread is None else f"{noise_verdict(spread)} (p90/p10 {spread:.2f})"
+
+
+def device_name(log: RunLog) -> str:
+    """The device that the run measured, by the name its maker gave it."""
+    host = log.header.host
+    return host.gpu_name or f"{host.cpu_model} ({host.cpu_capability})"
+
+
+def constant_facts(rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
+    """Columns with one value for all rows, for the table's caption."""
+    names = ("model", "device", "dtype", "batch_size", "threads", "mode", "runtime", "memory_format")
+    facts = []
+    for name in names:
+        values = {str(getattr(row, name)) for row in rows}
+        if len(values) == 1:
+            facts.append(Fact(name.replace("_", " "), values.pop()))
+    return tuple(facts)
+
+
+def environment_facts(log: RunLog) -> tuple[Fact, ...]:
+    """The machine and the software that the run was made with."""
+    header, host = log.header, log.header.host
+    gpu = (
+        f"{host.gpu_name}, {format_bytes(host.gpu_memory_bytes or 0)}, "
+        f"driver {host.gpu_driver or 'unknown'}, CUDA {host.cuda}, cuDNN {host.cudnn}"
+        if host.gpu_name
+        else "none used"
+    )
+    return (
+        Fact(
+            "CPU",
+            f"{host.cpu_model}, {host.usable_cpus} of {host.logical_cpus} CPUs usable, {host.cpu_capability}",
+        ),
+        Fact("GPU", gpu),
+        Fact("Clock and load", _conditions(host)),
+        Fact("Memory", format_bytes(host.memory_bytes)),
+        Fact("System", host.system),
+        Fact("Python", host.python),
+        Fact("torch", f"{host.torch}, torchvision {host.torchvision}"),
+        Fact("Threads", f"{host.openmp or 'OpenMP'}, waiting {host.openmp_wait_policy or 'as it does'}"),
+        Fact("Allocator", host.allocator),
+        Fact("scaleprof", f"{header.scaleprof}, protocol {header.protocol}, seed {header.seed}"),
+        Fact("Started", header.started_at),
+    )
+
+
+def _conditions(host: Host) -> str:
+    """What the machine's speed hung on when the run began, as far as the system tells."""
+    switches = {None: "not told", True: "on", False: "off"}
+    parts = [
+        f"governor {host.governor or 'not told'}",
+        f"turbo {switches[host.turbo]}",
+        f"hyper-threads {switches[host.smt]}",
+        f"quota {'none' if host.cgroup_cpus is None else f'{host.cgroup_cpus:.3g} CPUs'}",
+    ]
+    if host.load_1m is not None:
+        parts.append(f"load {host.load_1m:.2f}")
+    if host.cpu_pressure is not None:
+        parts.append(f"{host.cpu_pressure:.0%} of the last 10 s waited for a CPU")
+    return ", ".join(parts)
