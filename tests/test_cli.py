@@ -84,6 +84,7 @@ def test_reports_need_no_torch(tmp_path: Path) -> None:
         (["sweep", "--strategy", "wide"], "unknown strategy 'wide'"),
         (["sweep", "--strategy", "published", "--phi", "9"], "has no published row 9"),
         (["sweep", "-b", "0"], "--batch-size 0 is not a list of whole numbers above zero"),
+        (["sweep", "-b", "maxi"], "is not a list of whole numbers above zero, such as 1,32 or max"),
         (["sweep", "--threads", "9999"], "--threads 9999: this process may use 1 to"),
         (["sweep", "--device", "tpu"], "unknown device 'tpu': it is one of auto, cpu, cuda, cuda:N"),
         (["sweep", "--threads", "1,two"], "--threads 1,two is not a list of whole numbers above zero"),

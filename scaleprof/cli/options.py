@@ -144,15 +144,15 @@ def split_names(text: str, *, option: str) -> list[str]:
     return names
 
 
-def split_sizes(text: str, *, option: str) -> list[int]:
-    """Whole numbers above zero from a comma list.
+def split_sizes(text: str, *, option: str, example: str = "1,32") -> list[int]:
+    """Whole numbers above zero from a comma list; `example` is what an error shows.
 
     Raises:
         UsageError: anything else.
     """
     parts = split_names(text, option=option)
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"{option} {text} is not a list of whole numbers above zero, such as 1,32")
+        raise UsageError(f"{option} {text} is not a list of whole numbers above zero, such as {example}")
     return [int(part) for part in parts]
 
 

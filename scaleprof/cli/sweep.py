@@ -247,7 +247,7 @@ def _split_batches(text: str) -> list[int | str]:
     """Sizes, and `max` where it is among them."""
     names = split_names(text, option="--batch-size")
     numbers = [name for name in names if name != "max"]
-    sizes = split_sizes(",".join(numbers), option="--batch-size") if numbers else []
+    sizes = split_sizes(",".join(numbers), option="--batch-size", example="1,32 or max") if numbers else []
     return [*sizes, *(["max"] if len(numbers) < len(names) else [])]
 
 
