@@ -42,6 +42,9 @@ _MARKS = (
     ("hexagon", "dash"),
 )
 
+# In the order in which they rest on each other.
+_SCRIPTS = ("budgets.js", "charting.js", "budget_marks.js", "workloads.js", "report.js")
+
 # What the script reads of every row, null or not: axes and their whiskers.
 _DRAWN = {
     *METRICS,
@@ -71,7 +74,7 @@ def render(views: Sequence[RunView], *, version: str) -> str:
         three_digits=three_digits,
         sort_value=_sort_value,
     )
-    scripts = [get_plotlyjs(), _asset("budgets.js"), _asset("report.js")]
+    scripts = [get_plotlyjs(), *(_asset(name) for name in _SCRIPTS)]
     return environment.get_template("report.html.j2").render(
         views=views,
         data=_page_data(views),
