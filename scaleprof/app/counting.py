@@ -27,6 +27,7 @@ from scaleprof.records import (
     Status,
     Workload,
 )
+from scaleprof.reporting.accuracy import AccuracyTable, join
 from scaleprof.reporting.rows import CostRow, cost_row
 from scaleprof.scaling.rounding import RoundingName, Scale
 from scaleprof.scaling.rules import DEFAULT_STRATEGIES, DIMENSIONS, Bases, dimensions
@@ -90,6 +91,26 @@ def count_choice(
         counted.append(one)
         on_done(len(counted), len(specs))
     return counted
+
+
+def with_accuracies(
+    counted: Sequence[Counted], table: AccuracyTable | None, known: Sequence[Record] = ()
+) -> tuple[list[Counted], tuple[str, ...]]:
+    """The models with the accuracies that a table gives them, and the table's doubts.
+
+    Those that the `known` records of a resumed run hold are kept; what the table names there, and the sweep
+    does not ask for, is no doubt.
+    """
+    held = {record.spec.identity: record.quoted for record in known if record.quoted}
+    models = [msgspec.structs.replace(one, quoted=held.get(one.spec.identity, one.quoted)) for one in counted]
+    if table is None:
+        return models, ()
+    others = [(record.spec, record.quoted) for record in known]
+    joined = join(table, [*((one.spec, one.quoted) for one in models), *others])
+    return [
+        msgspec.structs.replace(one, quoted=given or one.quoted)
+        for one, given in zip(models, joined.quoted, strict=False)
+    ], joined.doubts
 
 
 def count_specs(choice: Choice, specs: Sequence[ModelSpec], costs: CostBook) -> Iterator[Counted]:

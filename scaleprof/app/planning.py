@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from scaleprof.app.choosing import Choice
-from scaleprof.app.counting import Counted, OnDone, count_choice, make_record
+from scaleprof.app.counting import Counted, OnDone, count_choice, make_record, with_accuracies
 from scaleprof.engines.local import ALLOCATORS, AllocatorPolicy
 from scaleprof.errors import UsageError, suggestion
 from scaleprof.measuring import estimate, host
@@ -18,6 +18,7 @@ from scaleprof.measuring.presets import compile_s, launch_s, make_plan, model_s,
 from scaleprof.measuring.rounds import Doing
 from scaleprof.measuring.weights import CALIBRATION_BATCH
 from scaleprof.records import BatchSearch, Cast, DType, MemoryFormat, Mode, Plan, Record, Runtime, Workload
+from scaleprof.reporting.accuracy import AccuracyTable
 from scaleprof.stats.batches import best_batch
 from scaleprof.units import format_bytes
 
@@ -73,6 +74,7 @@ class SweepPlan(msgspec.Struct, frozen=True):
 
     The jobs of a group are in memory together, in a worker with as many threads as they ask for. Where the
     models of one number of threads need several groups, their smallest one is the anchor: it is in each.
+    `doubts`: rows of the table of `accuracies` that are left out, and models without an accuracy, in words.
     """
 
     jobs: tuple[Job, ...]
@@ -87,6 +89,8 @@ class SweepPlan(msgspec.Struct, frozen=True):
     available_bytes: int = 0
     networks: tuple[Counted, ...] = ()
     searched: tuple[Searched, ...] = ()
+    accuracies: AccuracyTable | None = None
+    doubts: tuple[str, ...] = ()
 
     def expected_s(self, held: Mapping[int, int] | None = None) -> tuple[float, float]:
         """Least and most seconds that the sweep is expected to take, within a factor of about two.
@@ -172,12 +176,16 @@ def plan_sweep(
     seed: int = 0,
     counted: Sequence[Counted] | None = None,
     searched: Sequence[Searched] = (),
+    accuracies: AccuracyTable | None = None,
+    known: Sequence[Record] = (),
     on_done: OnDone = lambda _done, _total: None,
 ) -> SweepPlan:
     """Expand, match, count and forecast a sweep without running a model.
 
     `counted`: the models, if they are counted already. `searched`: batches that are measured beside those of
-    `batch_size`. `on_done` is called with (models done, models in all); the rest is as for `sweep`.
+    `batch_size`. `known`: records of a run that is resumed, with the accuracies that they hold; those of
+    the table `accuracies` come before them. `on_done` is called with (models done, models in all); the rest
+    is as for `sweep`.
 
     Raises:
         UsageError: a scale, device, batch size or number of threads that cannot be.
@@ -196,6 +204,7 @@ def plan_sweep(
     _known(allocator, tuple(ALLOCATORS), option="--allocator")
     if counted is None:
         counted = count_choice(choice, on_done, mode=workloads[0].mode)
+    counted, doubts = with_accuracies(counted, accuracies, known)
     asked = [] if searched and not batch_size else workloads
     pairs = _pairs(asked, counted, searched)
     jobs = tuple(
@@ -232,6 +241,8 @@ def plan_sweep(
         available_bytes=available,
         networks=tuple(counted),
         searched=tuple(searched),
+        accuracies=accuracies,
+        doubts=doubts,
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from scaleprof.errors import UsageError
 from scaleprof.records import RunLog
+from scaleprof.reporting.accuracy import join_logs, read_accuracies
 from scaleprof.reporting.budgets import parse_budgets
 from scaleprof.reporting.fronts import front_of
 from scaleprof.reporting.metrics import COSTS, QUALITIES, find_metric
@@ -24,10 +27,12 @@ class Run:
 
     Attributes:
         log: the header and the records, raw samples included.
+        doubts: what a file of accuracies has that joined no model, in words, and how many models lack one.
     """
 
-    def __init__(self, log: RunLog) -> None:
+    def __init__(self, log: RunLog, doubts: Sequence[str] = ()) -> None:
         self.log = log
+        self.doubts = tuple(doubts)
 
     @property
     def noise(self) -> float | None:
@@ -43,6 +48,15 @@ class Run:
     def rows(self) -> list[MeasuredRow]:
         """One row per spec × workload."""
         return measured_rows(self.log)
+
+    def with_accuracy(self, path: str | Path) -> Run:
+        """The run with the accuracies of a CSV file, before any that its models have already.
+
+        Raises:
+            UsageError: the file is no table of accuracies.
+        """
+        (log,), doubts = join_logs(read_accuracies(path), [self.log])
+        return Run(log, doubts)
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a pandas data frame, a column a field."""

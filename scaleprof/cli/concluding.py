@@ -36,7 +36,7 @@ def conclude(run: Run, run_path: Path, page_path: Path | None, format_: str, bud
     if counts:
         words = ", ".join(f"{number} {status}" for status, number in counts.items())
         notes.append(f"{words}: see status and reason")
-    for sentence in [*(line.sentence for line in batch_lines(run.log)), *_trust_lines(run), *advice]:
+    for sentence in [*(line.sentence for line in batch_lines(run.log)), *trust_lines(run), *advice]:
         say(sentence)
     say(", ".join([f"{len(rows) - counts.total()} of {len(rows)} models measured", *notes]))
     return ExitCode.OK if any(row.status == "ok" for row in rows) else ExitCode.FAILURE
@@ -55,7 +55,7 @@ def _advice(run: Run, budgets: Sequence[str]) -> tuple[list[str], Sequence[str]]
         return [str(error)], ()
 
 
-def _trust_lines(run: Run) -> list[str]:
+def trust_lines(run: Run) -> list[str]:
     """What disturbed the run, and which models did not reach the target; nothing where all is well."""
     from scaleprof.reporting.workloads import varying, words
 

@@ -29,13 +29,25 @@ FORMATS = ("html", "csv", "json", "markdown")
 @click.option("--y", metavar="METRIC", help="Quality on the first chart  [default: accuracy, else macs]")
 @budget_option
 @click.option(
+    "--accuracy",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Accuracies in percent, a row a model, before those of the runs (docs/accuracy.md).",
+)
+@click.option(
     "--format",
     "format_",
     type=click.Choice(FORMATS),
     default="html",
     show_default=True,
-    help="One self-contained page, or the rows.",
+    help="One self-contained page; Markdown, short enough for a pull request; or the rows.",
 )
+@click.option(
+    "--baseline",
+    metavar="SPEC_ID",
+    help="The model that others are compared to  [default: the base of each family]",
+)
+@click.option("--embed-samples", is_flag=True, help="Keep the time of every pass in the page.")
 @click.option("--open", "open_", is_flag=True, help="Open the page in a browser.")
 def report(
     runs: tuple[Path, ...],
@@ -43,7 +55,10 @@ def report(
     x: str | None,
     y: str | None,
     budgets: tuple[str, ...],
+    accuracy: Path | None,
     format_: Format,
+    baseline: str | None,
+    embed_samples: bool,
     open_: bool,
 ) -> int:
     """One HTML page (or CSV, Markdown, JSON) from one or several runs; needs no GPU and no torch.
@@ -52,13 +67,26 @@ def report(
     scaleprof report profiles/b0.jsonl --open
     scaleprof report laptop.jsonl server.jsonl -o both.html
     scaleprof report profiles/b0.jsonl --budget "latency_ms<=40"
+    scaleprof report profiles/b0.jsonl --baseline efficientnet_b0/width/1
+    scaleprof report profiles/b0.jsonl --accuracy accuracies.csv
     """
     from scaleprof.app import reporting
 
-    document = reporting.compose(runs, format=format_, x=x, y=y, budget=budgets)
+    options = reporting.ReportOptions(
+        format=format_,
+        x=x,
+        y=y,
+        budget=budgets,
+        accuracy=accuracy,
+        baseline=baseline,
+        embed_samples=embed_samples,
+    )
+    document = reporting.compose(runs, options)
+    for line in document.doubts:
+        say(line)
     if output is None and format_ != "html":
         write_out(document.text)
-        # Markdown has the sentences above its table.
+        # Markdown has the sentences in it.
         for paragraph in document.advice if format_ != "markdown" else ():
             say(paragraph)
         return ExitCode.OK

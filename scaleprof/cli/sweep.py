@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from scaleprof.app.planning import SweepPlan
     from scaleprof.app.run import Run
     from scaleprof.engines.local import AllocatorPolicy
+    from scaleprof.reporting.accuracy import AccuracyTable
 
 # A sweep that is expected to take longer than this asks first.
 _ASK_BEYOND_S = 15 * 60
@@ -119,6 +120,12 @@ _ASK_BEYOND_S = 15 * 60
     show_default=True,
     help="Of weights, inputs and visiting order.",
 )
+@click.option(
+    "--accuracy",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Accuracies in percent, a row a model, that the run keeps (docs/accuracy.md).",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --output.")
 @click.option("--dry-run", is_flag=True, help="Show the models, their costs and the time, and stop there.")
@@ -155,6 +162,7 @@ def sweep(
     max_time: str | None,
     timeout: str,
     seed: int,
+    accuracy: Path | None,
     resume: bool,
     overwrite: bool,
     dry_run: bool,
@@ -190,6 +198,7 @@ def sweep(
     limit_s = None if max_time is None else parse_duration_s(max_time, option="--max-time")
     timeout_s = parse_duration_s(timeout, option="--timeout")
     _check_budgets(budgets)
+    accuracies = _read_accuracies(accuracy)
     choice = choose_models(**model_options)
 
     from scaleprof.app.sweeping import plan_with_batches
@@ -201,6 +210,7 @@ def sweep(
         known=read_run(output).records if resume and output is not None else (),
         search=not dry_run,
         on_trial=say_trial,
+        on_doubts=_say_each,
         device=device,
         batch_size=sizes,
         threads=counts,
@@ -212,6 +222,7 @@ def sweep(
         allocator=allocator,
         plan=make_plan(preset, target_ci=ci, max_time_s=limit_s, timeout_s=timeout_s),
         seed=seed,
+        accuracies=accuracies,
         on_done=say_counting,
     )
     if dry_run:
@@ -241,6 +252,20 @@ def _check_budgets(budgets: Sequence[str]) -> None:
         from scaleprof.reporting.budgets import parse_budgets
 
         parse_budgets(budgets)
+
+
+def _read_accuracies(path: Path | None) -> AccuracyTable | None:
+    """The table, checked before any time is spent."""
+    if path is None:
+        return None
+    from scaleprof.reporting.accuracy import read_accuracies
+
+    return read_accuracies(path)
+
+
+def _say_each(lines: Sequence[str]) -> None:
+    for line in lines:
+        say(line)
 
 
 def _split_batches(text: str) -> list[int | str]:

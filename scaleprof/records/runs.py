@@ -21,10 +21,19 @@ UNTRIED_STATUSES: frozenset[Status] = frozenset({"unmatched", "unsupported", "sk
 
 
 class Quoted(Value, frozen=True):
-    """An accuracy that somebody else measured: top-1 in percent, and how and where it was got."""
+    """An accuracy that somebody else measured, in percent, and how and where it was got.
+
+    `error`: half the width of its 95 % interval in percentage points, where that is known.
+    """
 
     accuracy: float
     recipe: str
+    error: float | None = None
+
+    def __post_init__(self) -> None:
+        require_finite("accuracy", (self.accuracy, self.error or 0.0))
+        if not 0 <= self.accuracy <= 100 or (self.error or 0.0) < 0:
+            raise ValueError(f"not an accuracy in percent: {self.accuracy} ± {self.error}")
 
 
 class Host(Value, frozen=True):

@@ -25,7 +25,8 @@ class Quantity(msgspec.Struct, frozen=True):
     """A field of rows that a budget may be about.
 
     `ends` are the fields of its interval's ends: of memory the range over passes and launches, of a quantile
-    its value and the bound above it. A field without any is decided by its value alone.
+    its value and the bound above it. A field without any is decided by its value alone. `given_ends` are
+    those of what somebody else measured: where a row has none, its value is taken as exact.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Quantity(msgspec.Struct, frozen=True):
     noun: str = ""
     ends: tuple[str, str] | None = None
     sense: Sense = "<="
+    given_ends: tuple[str, str] | None = None
 
     def value(self, row: MeasuredRow) -> float | None:
         """The row's value, None where it has none."""
@@ -41,12 +43,13 @@ class Quantity(msgspec.Struct, frozen=True):
 
     def interval(self, row: MeasuredRow) -> tuple[float | None, float | None]:
         """Both ends of what the value may be."""
-        low, high = self.ends or (self.name, self.name)
-        return getattr(row, low), getattr(row, high)
+        low, high = (getattr(row, end) for end in self.ends or self.given_ends or (self.name, self.name))
+        is_exact = self.given_ends is not None and (low is None or high is None)
+        return (self.value(row), self.value(row)) if is_exact else (low, high)
 
     def text(self, row: MeasuredRow) -> str:
         """The row's value for people, with its interval."""
-        ends = self.interval(row) if self.ends else ()
+        ends = self.interval(row) if self.ends or self.given_ends else ()
         value = self.value(row) or 0.0
         known = ends if ends != (value, value) else ()
         return f"{quantity_text(value, self.unit, *known)} {self.noun}".rstrip()
@@ -95,7 +98,9 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity(
             "throughput_per_s", "rate", "", ("throughput_ci_low_per_s", "throughput_ci_high_per_s"), ">="
         ),
-        Quantity("accuracy", "percent", "top-1", sense=">="),
+        Quantity(
+            "accuracy", "percent", "accuracy", None, ">=", given_ends=("accuracy_ci_low", "accuracy_ci_high")
+        ),
     )
 }
 
