@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from scaleprof.measuring.messages import Built, Job, Visited
+from scaleprof.measuring.messages import Built, CeilingsMeasured, Job, Visited
 from scaleprof.measuring.presets import make_plan
 from scaleprof.records import (
     Cost,
+    DType,
     Host,
     Launch,
+    MachineCeilings,
     ModelSpec,
     Phi,
     Plan,
@@ -213,6 +215,10 @@ class SimulatedBench:
         self.sustained.append(job.number)
         self.now_s += at_least_s
         return Sustained(1, (at_least_s,), energy_missing="simulated")
+
+    def ceilings(self, dtype: DType) -> CeilingsMeasured:
+        """A million MACs in 20 µs, two million bytes in 100 µs."""
+        return CeilingsMeasured(MachineCeilings(100, (2e-5,), 2_000_000, (1e-4,)))
 
 
 def make_plan_of(**fields: object) -> Plan:

@@ -26,10 +26,12 @@ from scaleprof.measuring.host import DEVICE_ORDER, OPENMP_WAITING
 from scaleprof.measuring.messages import (
     Build,
     Built,
+    CeilingsMeasured,
     Command,
     Compile,
     Job,
     Made,
+    MeasureCeilings,
     Open,
     Opened,
     Ran,
@@ -42,7 +44,7 @@ from scaleprof.measuring.messages import (
     Visited,
 )
 from scaleprof.measuring.rounds import BenchLostError, JobFailedError
-from scaleprof.records import Host, Sustained
+from scaleprof.records import DType, Host, Sustained
 from scaleprof.units import format_duration
 
 AllocatorPolicy = Literal["pinned", "default"]
@@ -69,9 +71,11 @@ _START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 5.0
 # Compilers take minutes and are outside every budget; one that takes an hour hangs.
 _COMPILE_TIMEOUT_S = 3600.0
+# A second or two; on a processor without the dtype a single product may take longer.
+_CEILINGS_TIMEOUT_S = 60.0
 _CHUNK_BYTES = 65536
 
-_Answer = TypeVar("_Answer", Made, Built, Visited, Ran, Tried)
+_Answer = TypeVar("_Answer", Made, Built, Visited, Ran, Tried, CeilingsMeasured)
 
 
 class LocalBench:
@@ -141,6 +145,20 @@ class LocalBench:
         """Run a model back to back in the worker."""
         return self._ask(Sustain(job.number, at_least_s, energy_s), job, Ran).sustained
 
+    def ceilings(self, dtype: DType) -> CeilingsMeasured:
+        """The machine's ceilings, as the worker's last work; where it is lost over that, the reason."""
+        limit_s = _CEILINGS_TIMEOUT_S
+        try:
+            return self._ask(
+                MeasureCeilings(dtype),
+                None,
+                CeilingsMeasured,
+                limit_s=limit_s,
+                rule="no ceiling may take longer",
+            )
+        except BenchLostError as lost:
+            return CeilingsMeasured(None, lost.reason)
+
     def try_out(self, job: Job) -> float:
         """Seconds a pass of a model in the worker, roughly; it is not kept."""
         if job.workload.runtime != "eager":
@@ -177,16 +195,25 @@ class LocalBench:
         return reply.host
 
     def _ask(
-        self, command: Command, job: Job, wanted: type[_Answer], *, limit_s: float | None = None
+        self,
+        command: Command,
+        job: Job | None,
+        wanted: type[_Answer],
+        *,
+        limit_s: float | None = None,
+        rule: str = "compiling may take no longer",
     ) -> _Answer:
-        """The worker's answer to a command; without `limit_s`, within the time-out that was asked for."""
+        """The worker's answer to a command; without `limit_s`, within the time-out that was asked for.
+
+        `rule` says what sets the limit.
+        """
         try:
             self._send(command)
             reply = self._receive(self._timeout_s if limit_s is None else limit_s)
         except TimeoutError:
             self.kill()
             limit = format_duration(limit_s or self._timeout_s)
-            which = "compiling may take no longer" if limit_s else "--timeout"
+            which = rule if limit_s else "--timeout"
             raise BenchLostError(
                 "timeout", f"no answer within {limit} ({which}); the worker was stopped"
             ) from None
@@ -196,7 +223,8 @@ class LocalBench:
         if isinstance(reply, Refused):
             raise (BenchLostError if reply.fatal else JobFailedError)(reply.status, reply.reason)
         if not isinstance(reply, wanted):
-            raise MeasuringError(f"the worker answered {type(reply).__name__} for {job.spec.spec_id}")
+            about = job.spec.spec_id if job else type(command).__name__
+            raise MeasuringError(f"the worker answered {type(reply).__name__} for {about}")
         return reply
 
     def _send(self, command: Command) -> None:

@@ -10,8 +10,10 @@ import msgspec
 from scaleprof.records import (
     Compiled,
     DeviceMemory,
+    DType,
     GpuState,
     Host,
+    MachineCeilings,
     ModelSpec,
     Status,
     StepParts,
@@ -84,6 +86,12 @@ class Try(msgspec.Struct, frozen=True, tag=True):
     job: Job
 
 
+class MeasureCeilings(msgspec.Struct, frozen=True, tag=True):
+    """Free all models and measure the machine's ceilings in a dtype: a worker's last work."""
+
+    dtype: DType
+
+
 class Opened(msgspec.Struct, frozen=True, tag=True):
     """The worker is ready."""
 
@@ -143,6 +151,13 @@ class Tried(msgspec.Struct, frozen=True, tag=True):
     pass_s: float
 
 
+class CeilingsMeasured(msgspec.Struct, frozen=True, tag=True):
+    """The machine's ceilings, or why there are none."""
+
+    ceilings: MachineCeilings | None
+    missing: str | None = None
+
+
 class Refused(msgspec.Struct, frozen=True, tag=True):
     """The model failed; `fatal` when the worker cannot be used any more."""
 
@@ -151,5 +166,5 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     fatal: bool
 
 
-Command = Open | Compile | Build | Visit | Sustain | Try
-Reply = Opened | Made | Built | Visited | Ran | Tried | Refused
+Command = Open | Compile | Build | Visit | Sustain | Try | MeasureCeilings
+Reply = Opened | Made | Built | Visited | Ran | Tried | CeilingsMeasured | Refused

@@ -37,6 +37,8 @@ MIN_VISIT_CUDA_S = 0.02
 # Seen on a small x86 machine: importing torch, and both references between visits.
 _WORKER_START_S = 5.0
 _REFERENCES_S = 0.02
+# Both ceilings in one dtype; a sweep seldom has several.
+_CEILINGS_S = 1.0
 # By their lengths: three blocks of graph replays of 10 ms, a spin that times the clock, and NVML's answers.
 _GPU_LOOK_S = 0.04
 # Building, calibrating, the first call and the warm-up cost about this many passes and seconds; so does
@@ -137,4 +139,8 @@ def launch_s(passes_s: Sequence[float], launch: int, rounds: int, plan: Plan, de
     """Seconds of one launch of models with these pass times; none without models."""
     if not passes_s:
         return 0.0
-    return _WORKER_START_S + sum(model_s(pass_s, launch, rounds, plan, device) for pass_s in passes_s)
+    return (
+        _WORKER_START_S
+        + _CEILINGS_S
+        + sum(model_s(pass_s, launch, rounds, plan, device) for pass_s in passes_s)
+    )

@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from scaleprof.measuring.messages import Built, Job, Visited
-from scaleprof.records import Launch, Plan, Status, Sustained, Visit
+from scaleprof.measuring.messages import Built, CeilingsMeasured, Job, Visited
+from scaleprof.records import DType, Launch, Plan, Status, Sustained, Visit
 from scaleprof.stats.intervals import relative_half_width
 
 # Models that met their target are still visited in every so-manieth round.
@@ -38,6 +38,9 @@ class Bench(Protocol):
 
     def sustain(self, job: Job, at_least_s: float, energy_s: float) -> Sustained:
         """Run a model that has been built back to back."""
+
+    def ceilings(self, dtype: DType) -> CeilingsMeasured:
+        """Free all models and measure the machine's ceilings; or say why not. It never raises."""
 
 
 class JobFailedError(Exception):
@@ -79,6 +82,7 @@ class LaunchLog:
         self._built: dict[int, Built] = {}
         self._visits: dict[int, list[Visit]] = {}
         self._sustained: dict[int, Sustained] = {}
+        self._ceilings: dict[DType, CeilingsMeasured] = {}
 
     def add_built(self, job: Job, built: Built) -> None:
         """Note that a model is ready."""
@@ -92,6 +96,10 @@ class LaunchLog:
     def add_sustained(self, job: Job, sustained: Sustained) -> None:
         """Note how a model ran back to back."""
         self._sustained[job.number] = sustained
+
+    def add_ceilings(self, dtype: DType, measured: CeilingsMeasured) -> None:
+        """Note the machine's ceilings for models of a dtype."""
+        self._ceilings[dtype] = measured
 
     def warmup_s(self, job: Job) -> float:
         """Seconds that the model was warmed up for; none before it is built."""
@@ -115,6 +123,7 @@ class LaunchLog:
         """The model's part of this launch; None before its first visit."""
         if not self._visits.get(job.number):
             return None
+        seen = self._ceilings.get(job.workload.dtype)
         return Launch(
             launch=self.launch,
             complete=complete,
@@ -122,6 +131,8 @@ class LaunchLog:
             group=self.group,
             worker=self.worker,
             sustained=self._sustained.get(job.number),
+            ceilings=seen.ceilings if seen else None,
+            ceilings_missing=seen.missing if seen else None,
             **msgspec.structs.asdict(self._built[job.number]),
         )
 

@@ -120,6 +120,9 @@ class Schedule:
                     observe=self.observe,
                     inspect=self._lacks_memory,
                 )
+                # Last: after it nothing is timed that it could disturb, and no model needs its memory.
+                for dtype in dict.fromkeys(job.workload.dtype for job in jobs):
+                    log.add_ceilings(dtype, bench.ceilings(dtype))
         except BenchLostError:
             return True
         except BaseException:  # kept, not swallowed: an interruption must not cost what was measured

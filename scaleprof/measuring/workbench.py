@@ -12,6 +12,7 @@ import msgspec
 import torch
 
 from scaleprof.measuring import host, references
+from scaleprof.measuring.ceilings import DeviceKernels, copied_bytes, fastest_fp32, measure_ceilings
 from scaleprof.measuring.counters import counting
 from scaleprof.measuring.cuda.side import CudaSide
 from scaleprof.measuring.denormals import denormal_share
@@ -27,7 +28,7 @@ from scaleprof.measuring.sustained import sustain
 from scaleprof.measuring.timing import Call, CpuTimer, Timer, sample_s
 from scaleprof.measuring.warmup import warm_up
 from scaleprof.measuring.weights import output_std
-from scaleprof.records import Mode, Status, Sustained
+from scaleprof.records import DType, MachineCeilings, Mode, Status, Sustained
 
 # A throughput to a few percent: enough to tell which batches are worth measuring.
 _TRIAL_S = 0.5
@@ -224,6 +225,18 @@ class Workbench:
         give_back_freed_memory()
         if self.device != "cpu":
             torch.cuda.empty_cache()
+
+    def ceilings(self, dtype: DType) -> MachineCeilings:
+        """What the machine does at most in a dtype; all models are freed before, so that there is room.
+
+        Raises:
+            CeilingsUnavailableError: there is no room all the same.
+        """
+        gc.unfreeze()
+        for number in {*self._ready, *self._made}:
+            self.forget(number)
+        with torch.inference_mode(), fastest_fp32(self.device):
+            return measure_ceilings(self.timer, DeviceKernels(self.device, dtype), copied_bytes(self.device))
 
     def _inspect(self, job: Job, artifact: Path | None) -> Inspection:
         if self._inspector is None:

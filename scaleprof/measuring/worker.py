@@ -16,13 +16,16 @@ import torch
 
 from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.measuring import host
+from scaleprof.measuring.ceilings import CeilingsUnavailableError
 from scaleprof.measuring.cpus import quietest_cpus
 from scaleprof.measuring.cuda.side import CudaSide
 from scaleprof.measuring.inspection import Inspector
 from scaleprof.measuring.messages import (
     Build,
+    CeilingsMeasured,
     Command,
     Compile,
+    MeasureCeilings,
     Open,
     Opened,
     Refused,
@@ -34,6 +37,7 @@ from scaleprof.measuring.messages import (
 from scaleprof.measuring.nvml import find_nvml
 from scaleprof.measuring.runtimes import OutputsDifferError, RuntimeUnsupportedError
 from scaleprof.measuring.workbench import WeighingEndedError, Workbench
+from scaleprof.records import DType
 from scaleprof.units import format_bytes
 
 # What torch says when memory runs out on the CPU; on CUDA it has an exception of its own.
@@ -87,6 +91,18 @@ def _refused(bench: Workbench, error: Exception) -> Refused:
     return Refused("failed", f"{type(error).__name__}: {_first_line(error)}", fatal=bench.device != "cpu")
 
 
+def answer_ceilings(bench: Workbench, dtype: DType) -> CeilingsMeasured:
+    """The machine's ceilings; where they cannot be had, the reason: the launch has all of its samples."""
+    try:
+        return CeilingsMeasured(bench.ceilings(dtype))
+    except CeilingsUnavailableError as error:
+        return CeilingsMeasured(None, str(error))
+    except MemoryError:
+        return CeilingsMeasured(None, "Python could not allocate memory")
+    except RuntimeError as error:  # torch's own words: no memory, or no such product in this dtype
+        return CeilingsMeasured(None, _first_line(error))
+
+
 def _first_line(error: Exception) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
@@ -117,7 +133,10 @@ def serve(commands: BinaryIO, replies: BinaryIO) -> None:
         command = decoder.decode(line)
         if isinstance(command, Open):
             raise TypeError("a worker is opened once")
-        _send(replies, answer(bench, command))
+        if isinstance(command, MeasureCeilings):
+            _send(replies, answer_ceilings(bench, command.dtype))
+        else:
+            _send(replies, answer(bench, command))
     if inspector is not None:
         inspector.close()
 

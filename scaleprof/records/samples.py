@@ -140,6 +140,28 @@ class DeviceMemory(Value, frozen=True):
     context_bytes: int | None = None
 
 
+class MachineCeilings(Value, frozen=True):
+    """What a worker saw its device do when its last sample was taken, in seconds.
+
+    `product_s`: products of two matrices of `matrix_side` rows and columns in the models' dtype, each of
+    `matrix_side`³ MACs. `copy_s`: copies that read and write `moved_bytes` in all.
+    """
+
+    matrix_side: int
+    product_s: tuple[float, ...]
+    moved_bytes: int
+    copy_s: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.matrix_side < 1 or self.moved_bytes < 1:
+            raise ValueError(f"ceilings are of work: {self.matrix_side}, {self.moved_bytes}")
+        for name in ("product_s", "copy_s"):
+            values: tuple[float, ...] = getattr(self, name)
+            require_finite(name, values)
+            if not values or min(values) <= 0:
+                raise ValueError(f"{name} must hold times above zero: {values}")
+
+
 class Launch(Value, frozen=True):
     """One model's part of one fresh worker process.
 
@@ -148,7 +170,8 @@ class Launch(Value, frozen=True):
     same rounds. `baseline_memory_bytes` is what the process held before the model was built,
     `peak_memory_bytes` the most that it held beyond that in any pass, `peak_memory_low_bytes` in the pass
     that held the least. `denormal_share` is that of the numbers between the modules: denormals are slow.
-    `compiled` is there for every runtime but eager; `graph_missing` says why there are no graph samples.
+    `compiled` is there for every runtime but eager; `graph_missing` says why there are no graph samples, and
+    `ceilings_missing` why the process did not measure the machine's ceilings, if it came to that.
     """
 
     launch: int
@@ -170,6 +193,8 @@ class Launch(Value, frozen=True):
     compiled: Compiled | None = None
     device_memory: DeviceMemory | None = None
     graph_missing: str | None = None
+    ceilings: MachineCeilings | None = None
+    ceilings_missing: str | None = None
 
     def __post_init__(self) -> None:
         require_finite("launch", (self.build_s, self.cold_s, self.warmup.seconds, self.output_std))

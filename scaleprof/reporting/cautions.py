@@ -27,7 +27,7 @@ _MOST_THROTTLED = 0.01
 _POWER_EVENTS = {"sw_power_cap", "hw_power_brake_slowdown"}
 _HEAT_EVENTS = {"sw_thermal_slowdown", "hw_thermal_slowdown"}
 # A quarter of the time in gaps between kernels is worth a hint.
-_LAUNCH_BOUND_FROM = 1.25
+LAUNCH_BOUND_FROM = 1.25
 
 
 class Caution(msgspec.Struct, frozen=True):
@@ -174,7 +174,7 @@ def _about_gpu(record: Record, launches: list[Launch]) -> Iterator[Caution]:
             "stop them, which scaleprof doctor names, or choose another GPU with --device cuda:N",
         )
     bound = launch_bound_ratio(record.launches)
-    if bound is not None and bound.value > _LAUNCH_BOUND_FROM and record.workload.runtime == "eager":
+    if bound is not None and bound.value > LAUNCH_BOUND_FROM and record.workload.runtime == "eager":
         yield Caution(
             "launch_bound",
             f"a pass takes {bound.value:.1f} times as long as its graph's replay: the GPU waits for launches",

@@ -13,6 +13,7 @@ from scaleprof.stats.drift import best_decile_s
 from scaleprof.stats.intervals import Estimate
 from scaleprof.stats.latency import LatencySummary, cpu_share
 from scaleprof.stats.noise import noise_spread
+from scaleprof.stats.roofline import Ceilings, ceilings_of
 
 
 class RunComparer:
@@ -27,6 +28,7 @@ class RunComparer:
     def __init__(self, log: RunLog) -> None:
         self.header: RunHeader = log.header
         self.workloads = tuple(dict.fromkeys(record.workload for record in log.records))
+        self._bases, self._anchors = _bases(log), _anchors(log)
         self._records = {(record.workload, record.spec.spec_id): record for record in log.records}
         self.noise = noise_spread([launch for record in log.records for launch in record.launches])
         self._best_s = {
@@ -38,10 +40,23 @@ class RunComparer:
             )
             for key in {_machine(record.workload) for record in log.records}
         }
+        self._ceilings = {
+            key: ceilings_of(
+                launch
+                for record in log.records
+                if _arithmetic(record.workload) == key
+                for launch in record.launches
+            )
+            for key in {_arithmetic(record.workload) for record in log.records}
+        }
 
     def best_reference_s(self, workload: Workload) -> float | None:
         """The reference network's time when the machine was at its best (its 10th percentile), in seconds."""
         return self._best_s.get(_machine(workload))
+
+    def ceilings(self, workload: Workload) -> Ceilings | None:
+        """The most that the run's launches saw the machine do in the workload's dtype, on its threads."""
+        return self._ceilings.get(_arithmetic(workload))
 
     def relative(self, record: Record, summary: LatencySummary) -> Estimate:
         """How many times as long as the reference network around its visits it takes."""
@@ -77,24 +92,23 @@ class RunComparer:
         return estimate and allowing_for(estimate, [_cpu_share(record), _cpu_share(other)])
 
     def _base(self, record: Record) -> Record | None:
-        return next(
-            (
-                other
-                for (workload, _), other in self._records.items()
-                if workload == record.workload
-                and other.spec.strategy == BASE_STRATEGY
-                and other.spec.model == record.spec.model
-            ),
-            None,
-        )
+        return self._bases.get((record.workload, record.spec.model))
 
     def _anchor(self, workload: Workload) -> tuple[Launch, ...]:
         """The launches of the model that was measured in every group; none, if one group held all."""
-        for (other, _), record in self._records.items():
-            groups = {launch.group for launch in record.launches}
-            if _machine(other) == _machine(workload) and len(groups) > 1:
-                return record.launches
-        return ()
+        return self._anchors.get(_machine(workload), ())
+
+
+def _bases(log: RunLog) -> dict[tuple[Workload, str], Record]:
+    """The base of each model under each workload; of several the first."""
+    bases = [record for record in log.records if record.spec.strategy == BASE_STRATEGY]
+    return {(record.workload, record.spec.model): record for record in reversed(bases)}
+
+
+def _anchors(log: RunLog) -> dict[tuple[str, int], tuple[Launch, ...]]:
+    """By machine, the launches of the first model that was measured in several groups."""
+    shared = [record for record in log.records if len({launch.group for launch in record.launches}) > 1]
+    return {_machine(record.workload): record.launches for record in reversed(shared)}
 
 
 def _cpu_share(record: Record) -> float | None:
@@ -105,3 +119,8 @@ def _cpu_share(record: Record) -> float | None:
 def _machine(workload: Workload) -> tuple[str, int]:
     """What the reference network's time depends on."""
     return (workload.device, workload.threads)
+
+
+def _arithmetic(workload: Workload) -> tuple[str, int, str]:
+    """What the machine's ceilings depend on."""
+    return (*_machine(workload), workload.dtype)

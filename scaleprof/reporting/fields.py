@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any, TypeVar
 
-from scaleprof.records import Record, StepParts, Visit
+from scaleprof.records import Record, StepParts, Visit, Workload
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.stats.batches import best_batch
-from scaleprof.stats.intervals import Interval
+from scaleprof.stats.intervals import Estimate, Interval
 from scaleprof.stats.latency import LatencySummary
 from scaleprof.stats.parts import Reading, launch_bound_ratio, over_visits
+from scaleprof.stats.roofline import moved_bytes, roofline_point
 from scaleprof.stats.sustained import energy_per_pass, throughput
 from scaleprof.units import MS_PER_S
 
@@ -27,6 +28,7 @@ def number_fields(record: Record, summary: LatencySummary, comparer: RunComparer
         | _gpu_fields(record)
         | _ratio_fields(record, summary, comparer)
         | _sustained_fields(record)
+        | _roofline_fields(record, summary, comparer)
         | _memory_fields(record)
         | _disturbance_fields(record, summary)
         | _batch_fields(record)
@@ -150,6 +152,37 @@ def _sustained_fields(record: Record) -> dict[str, Any]:
         fields |= {"energy_j": energy.gross_j.value, **_ends("energy_ci_{}_j", energy.gross_j.interval)}
         fields["energy_net_j"] = energy.net_j.value if energy.net_j else None
     return fields
+
+
+def _roofline_fields(record: Record, summary: LatencySummary, comparer: RunComparer) -> dict[str, Any]:
+    """MACs a second, and where they stand under the roof of the machine's ceilings."""
+    cost, workload = record.cost, record.workload
+    if cost is None or cost.uncounted or not cost.macs:
+        return {}
+    latency_s = Estimate(summary.median_s, summary.interval_s)
+    macs = cost.macs * workload.batch_size
+    attained = latency_s.inverse().scaled(macs)
+    fields: dict[str, Any] = {"attained_macs_per_s": round(attained.value, 6)}
+    fields |= _ends("attained_ci_{}_macs_per_s", attained.interval)
+    traffic = moved_bytes(cost, workload.batch_size) if knows_traffic(workload) else None
+    if not traffic:
+        return fields
+    fields["batch_macs_per_byte"] = macs / traffic
+    ceilings = comparer.ceilings(workload)
+    if ceilings is None:
+        return fields
+    point = roofline_point(macs=macs, moved_bytes=traffic, latency_s=latency_s, ceilings=ceilings)
+    fields["ceiling_macs_per_s"] = round(point.ceiling_macs_per_s, 6)
+    fields["ceiling_share"] = round(point.share.value, 6)
+    return fields | _ends("ceiling_share_ci_{}", point.share.interval) | {"ceiling_bound": point.bound}
+
+
+def knows_traffic(workload: Workload) -> bool:
+    """Whether the bytes that are counted for one sample tell those of a pass.
+
+    They do not of a training step, nor where autocast chooses each operator's dtype.
+    """
+    return workload.mode == "infer" and (workload.cast != "autocast" or workload.dtype == "fp32")
 
 
 def _memory_fields(record: Record) -> dict[str, Any]:

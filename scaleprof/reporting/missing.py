@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaleprof.records import Record
+from scaleprof.reporting.fields import knows_traffic
 from scaleprof.stats.latency import MIN_SAMPLES_P90, MIN_SAMPLES_P95, MIN_SAMPLES_P99, LatencySummary
 
 # Intervals whose value has a name of its own; the others are named after their value.
@@ -22,6 +23,7 @@ _ON_CUDA_ONLY = ("gpu_ms", "graph_ms", "launch_bound_ratio", *_GPU_STATE, *_GPU_
 _STEP_PARTS = ("forward_ms", "backward_ms", "optimizer_ms")
 _OF_RUNTIMES = ("compile_s", "runtime_version", "output_error", "output_error_allowed")
 _DISTURBANCES = ("faults_per_pass", "preempted_share", "throttled_s", "cpu_share", "input_bytes")
+_UNDER_A_ROOF = ("ceiling_macs_per_s", "ceiling_share", "ceiling_bound")
 _PEAKS = ("peak_memory_bytes", "peak_memory_min_bytes", "peak_memory_max_bytes")
 
 
@@ -102,7 +104,41 @@ def _launch_reasons(record: Record) -> dict[str, str]:
     no_memory = next((one.peak_memory_missing for one in record.launches if one.peak_memory_missing), None)
     reasons |= dict.fromkeys(_PEAKS, no_memory or "no launch took it")
     not_told = "the system does not count it, or the run is of an earlier version"
-    return reasons | dict.fromkeys(_DISTURBANCES, not_told) | _sustained_reasons(record)
+    reasons |= dict.fromkeys(_DISTURBANCES, not_told)
+    return reasons | _sustained_reasons(record) | _roofline_reasons(record)
+
+
+def _roofline_reasons(record: Record) -> dict[str, str]:
+    """Why a model has no place under the roof: what stands in the way first of its rate, then of the rest."""
+    no_rate = _why_no_rate(record)
+    no_intensity = no_rate or _why_no_intensity(record)
+    unseen = "the launches ended before the ceilings were measured, or the run is of an earlier version"
+    told = (launch.ceilings_missing for launch in record.launches if launch.ceilings_missing)
+    return {
+        "attained_macs_per_s": no_rate or "",
+        "batch_macs_per_byte": no_intensity or "",
+        **dict.fromkeys(_UNDER_A_ROOF, no_intensity or next(told, unseen)),
+    }
+
+
+def _why_no_rate(record: Record) -> str | None:
+    if record.cost is None:
+        return "its MACs could not be counted"
+    if record.cost.uncounted:
+        names = ", ".join(one.operator for one in record.cost.uncounted)
+        return f"its MACs leave out operators without a formula ({names}): the rate would be too low"
+    return None if record.cost.macs else "it does no multiply-adds"
+
+
+def _why_no_intensity(record: Record) -> str | None:
+    if record.workload.mode == "train":
+        return "what gradients and the optimizer move in a training step is not counted"
+    if not knows_traffic(record.workload):
+        return "autocast chooses each operator's dtype, so that the bytes it moves are not counted"
+    cost = record.cost
+    if cost is None or cost.read_bytes is None or cost.written_bytes is None:
+        return "the bytes that it moves were not counted: the run is of an earlier version"
+    return None
 
 
 def _sustained_reasons(record: Record) -> dict[str, str]:

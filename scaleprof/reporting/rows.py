@@ -14,6 +14,7 @@ from scaleprof.reporting.fields import number_fields
 from scaleprof.reporting.missing import why_missing
 from scaleprof.scaling.results import result_of
 from scaleprof.stats.latency import UNSTABLE_RATIO, LatencySummary, summarise
+from scaleprof.stats.roofline import Bound
 
 
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,8 +23,10 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     `forecast_bytes` is the most memory that it is expected to hold: weights, optimizer, activations.
 
     `requested_growth` is what the factors ask for, or the budget of a matched sweep; `achieved_growth` is of
-    MACs, `matched_growth` of the metric in `match`, all against the base. `accuracy` is the published top-1
-    accuracy in percent, with its `accuracy_recipe`, where there is one.
+    MACs, `matched_growth` of the metric in `match`, all against the base. `accuracy` is one that somebody
+    else measured, in percent, with its `accuracy_recipe`: given by a file, or published. Where its error is
+    known, `accuracy_error` is half the width of its 95 % interval in percentage points, and `accuracy_ci_low`
+    and `accuracy_ci_high` are its ends.
     """
 
     spec_id: str
@@ -59,6 +62,9 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     uncounted: tuple[UncountedOperator, ...]
     accuracy: float | None
     accuracy_recipe: str | None
+    accuracy_error: float | None
+    accuracy_ci_low: float | None
+    accuracy_ci_high: float | None
     status: Status
     reason: str | None
     warnings: tuple[Caution, ...] = ()
@@ -80,6 +86,11 @@ class MeasuredRow(CostRow, frozen=True, kw_only=True):
     rounds. `largest_batch_size` is the largest batch that ran and `best_batch_size` the smallest whose
     throughput was within 3 % of the best, both of a search by short runs (`--batch-size max`). GPU clock
     (timed), temperature and power are medians over visits.
+
+    `attained_macs_per_s` are the MACs of the whole batch over the latency, in training those of forward and
+    backward pass over the whole step's. `batch_macs_per_byte` is `macs_per_byte` of the whole batch, which
+    reads weights once. `ceiling_macs_per_s` is the most that the machine was seen to do at that intensity,
+    `ceiling_share` what was attained of it, and `ceiling_bound` which ceiling it is (`compute`, `memory`).
     """
 
     device: str
@@ -136,6 +147,15 @@ class MeasuredRow(CostRow, frozen=True, kw_only=True):
     throughput_per_s: float | None
     throughput_ci_low_per_s: float | None
     throughput_ci_high_per_s: float | None
+    attained_macs_per_s: float | None
+    attained_ci_low_macs_per_s: float | None
+    attained_ci_high_macs_per_s: float | None
+    batch_macs_per_byte: float | None
+    ceiling_macs_per_s: float | None
+    ceiling_share: float | None
+    ceiling_share_ci_low: float | None
+    ceiling_share_ci_high: float | None
+    ceiling_bound: Bound | None
     peak_memory_bytes: int | None
     peak_memory_min_bytes: int | None
     peak_memory_max_bytes: int | None
@@ -209,6 +229,7 @@ def _cost_fields(record: Record) -> dict[str, Any]:
     spec, cost = record.spec, record.cost
     printed = result_of(spec)
     quoted = record.quoted or (Quoted(printed.accuracy, printed.label) if printed else None)
+    error = quoted.error if quoted else None
     return {
         "spec_id": spec.spec_id,
         **{name: getattr(spec, name) for name in _SPEC_FIELDS},
@@ -220,6 +241,9 @@ def _cost_fields(record: Record) -> dict[str, Any]:
         "uncounted": cost.uncounted if cost else (),
         "accuracy": quoted.accuracy if quoted else None,
         "accuracy_recipe": quoted.recipe if quoted else None,
+        "accuracy_error": error,
+        "accuracy_ci_low": max(0.0, quoted.accuracy - error) if quoted and error is not None else None,
+        "accuracy_ci_high": min(100.0, quoted.accuracy + error) if quoted and error is not None else None,
         "status": record.status,
         "reason": record.reason,
         "warnings": cost_cautions(record),

@@ -9,10 +9,12 @@ share is of what this machine has been seen to do.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
+from scaleprof.records import Cost, Launch
 from scaleprof.stats.intervals import Estimate
 
 Bound = Literal["compute", "memory"]
@@ -51,6 +53,35 @@ class Ceilings(msgspec.Struct, frozen=True):
         (50000000000.0, 100000000000.0)
         """
         return min(self.macs_per_s, macs_per_byte * self.bytes_per_s)
+
+
+def ceilings_of(launches: Iterable[Launch]) -> Ceilings | None:
+    """The ceilings that these launches saw, which are of one device, dtype and number of threads.
+
+    The fastest product and the fastest copy of all: a ceiling is the most that a machine can do, and whatever
+    disturbs a timing makes it longer. A median would be a ceiling that quiet moments go through. None where
+    no launch has any.
+    """
+    seen = [launch.ceilings for launch in launches if launch.ceilings is not None]
+    if not seen:
+        return None
+    return Ceilings(
+        macs_per_s=max(one.matrix_side**3 / min(one.product_s) for one in seen),
+        bytes_per_s=max(one.moved_bytes / min(one.copy_s) for one in seen),
+    )
+
+
+def moved_bytes(cost: Cost, batch_size: int) -> int | None:
+    """Bytes that the operators of one forward pass of a batch read and write; None where they are not known.
+
+    All that one sample moves but its weights is moved again for each sample; weights are read once a batch.
+    A network need not read all of its weights, so that a sample moves what it writes at least.
+    """
+    if cost.read_bytes is None or cost.written_bytes is None:
+        return None
+    one = cost.read_bytes + cost.written_bytes
+    each = max(one - cost.weight_bytes, cost.written_bytes)
+    return one + (batch_size - 1) * each
 
 
 class RooflinePoint(msgspec.Struct, frozen=True):
