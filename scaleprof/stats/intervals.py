@@ -113,7 +113,7 @@ def exp_over_launches(log_rounds: Sequence[Sequence[float]]) -> Estimate:
         medians = [median(launch) for launch in log_rounds]
         shift = (value - fmean(medians)) / 2
         across = _t_interval(medians, CONFIDENCE)
-        interval = enclosing(Interval(across.low + shift, across.high + shift), _pooled_interval(log_rounds))
+        interval = enclosing(Interval(across.low + shift, across.high + shift), pooled_interval(log_rounds))
     held = _holding(value, interval)
     return Estimate(math.exp(value), held and Interval(math.exp(held.low), math.exp(held.high)))
 
@@ -206,8 +206,8 @@ def _t_interval(values: Sequence[float], confidence: float) -> Interval:
     return Interval(centre - half_width, centre + half_width)
 
 
-def _pooled_interval(rounds: Sequence[Sequence[float]]) -> Interval | None:
-    """The order-statistic interval of all launches' rounds together, at `FLOOR_CONFIDENCE`."""
+def pooled_interval(rounds: Sequence[Sequence[float]]) -> Interval | None:
+    """The order-statistic interval of all rounds together, at `FLOOR_CONFIDENCE`; None for too few."""
     pooled = [value for launch in rounds for value in launch]
     size = _merge_size(rounds) or _most_merged(rounds)
     return _between_ranks(pooled, _rank(len(pooled) // size, FLOOR_CONFIDENCE) * size)
