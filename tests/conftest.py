@@ -7,12 +7,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from playwright.sync_api import Browser, sync_playwright
+from pages import OpenReport
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+import scaleprof as sp
+from scaleprof.records import RunLog
 
 # Nothing here asserts a duration, and a busy machine is no failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -93,6 +98,47 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_report(chromium: Browser, tmp_path: Path) -> Iterator[OpenReport]:
+    """Opens a page of these runs from a file, noting every request and error; fails on any at the end.
+
+    `report` has further options of the report, `context` is for the browser.
+    """
+    contexts: list[BrowserContext] = []
+    requests: list[str] = []
+    errors: list[str] = []
+
+    def open_page(
+        *logs: RunLog,
+        path: Path | None = None,
+        width: int = 1440,
+        hash_: str = "",
+        budget: str | Sequence[str] = (),
+        report: Mapping[str, Any] | None = None,
+        **context: Any,
+    ) -> Page:
+        if path is None:
+            path = tmp_path / "report.html"
+            sp.report([sp.Run(log) for log in logs], path, budget=budget, **report or {})
+        contexts.append(
+            chromium.new_context(viewport={"width": width, "height": 900}, offline=True, **context)
+        )
+        page = contexts[-1].new_page()
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.goto(path.resolve().as_uri() + hash_)
+        if context.get("java_script_enabled", True):
+            page.wait_for_selector("html[data-ready=true]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
 def find_chromium(names: Sequence[str] = ("chromium", "chromium-browser", "google-chrome")) -> str | None:

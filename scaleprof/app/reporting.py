@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,6 +15,7 @@ import scaleprof
 from scaleprof.app.run import Run
 from scaleprof.errors import NothingToShowError, OutputError, UsageError
 from scaleprof.records import RunLog
+from scaleprof.reporting.accuracy import join_logs, read_accuracies
 from scaleprof.reporting.budgets import Budget, parse_budgets
 from scaleprof.reporting.metrics import COSTS, QUALITIES, Metric, find_metric
 from scaleprof.reporting.recommending import Recommendation, advise_each, require_any
@@ -21,15 +24,42 @@ from scaleprof.store import read_run
 Format = Literal["html", "csv", "json", "markdown"]
 Runs = Run | str | Path | Sequence[Run | str | Path]
 
-# Stands before a Markdown table that has sentences above it, so that it is known for a report.
+# Stands before a report in Markdown, so that it is known for one.
 _MARKDOWN_MARK = "<!-- scaleprof report -->"
 
 
+class ReportOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report is to be; the keywords of `report`, which says what they mean."""
+
+    format: Format = "html"
+    x: str | None = None
+    y: str | None = None
+    budget: str | Sequence[str] = ()
+    accuracy: str | Path | None = None
+    baseline: str | None = None
+    embed_samples: bool = False
+
+
 class Document(msgspec.Struct, frozen=True):
-    """A report's text, and what it recommends within the budgets asked for, a paragraph a workload."""
+    """A report's text, and what is told beside it.
+
+    Attributes:
+        text: the report.
+        advice: what it recommends within the budgets asked for, a paragraph a workload.
+        doubts: what is doubtful about files of accuracies, a short line each.
+    """
 
     text: str
     advice: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """The options that were read and found right."""
+
+    x: Metric | None
+    y: Metric | None
+    budgets: tuple[Budget, ...]
 
 
 def load(path: str | Path) -> Run:
@@ -49,64 +79,94 @@ def report(
     x: str | None = None,
     y: str | None = None,
     budget: str | Sequence[str] = (),
+    accuracy: str | Path | None = None,
+    baseline: str | None = None,
+    embed_samples: bool = False,
 ) -> Path:
     """Write a report of one or several runs, and return where it is: HTML, CSV, Markdown or JSON.
 
     Args:
         runs: runs, or paths of run files.
         output: the file to write; an existing file is replaced only if it is such a report, or is empty.
-        format: one self-contained HTML page, or the rows in another format.
-        x: the cost on the first chart's axis (HTML).
-        y: the quality on the first chart's axis (HTML), and what a recommendation goes by.
+        format: one self-contained HTML page, a short text for a pull request (Markdown), or the rows.
+        x: the cost on the first chart's axis, and of the front in Markdown.
+        y: the quality on the first chart's axis, and of the front in Markdown; a recommendation goes by it.
         budget: such as `latency_ms<=10`, or several: the page and Markdown recommend a model within them.
+        accuracy: a CSV file of accuracies, which come before those that the runs have.
+        baseline: the `spec_id` that models are compared to, instead of the base of each (HTML, Markdown).
+        embed_samples: keep the times of all single passes in the page, not their quantiles alone.
 
     Raises:
         NothingToShowError: the runs hold no rows.
-        UsageError: an axis that cannot be drawn, a budget that is none, or an output that is not a report.
+        UsageError: an axis that cannot be drawn, a budget that is none, a file that is no table of
+            accuracies, a baseline that no run has, or an output that is not a report.
         OutputError: the file cannot be written.
     """
     path = Path(output)
-    write_text(path, render(runs, format=format, x=x, y=y, budget=budget), format)
+    options = ReportOptions(
+        format=format,
+        x=x,
+        y=y,
+        budget=budget,
+        accuracy=accuracy,
+        baseline=baseline,
+        embed_samples=embed_samples,
+    )
+    write_text(path, compose(runs, options).text, format)
     return path
 
 
-def render(
-    runs: Runs,
-    *,
-    format: Format = "html",
-    x: str | None = None,
-    y: str | None = None,
-    budget: str | Sequence[str] = (),
-) -> str:
-    """The text that `report` writes."""
-    return compose(runs, format=format, x=x, y=y, budget=budget).text
+def render(runs: Runs, **options: Any) -> str:
+    """The text that `report` writes, by the same keywords."""
+    return compose(runs, ReportOptions(**options)).text
 
 
-def compose(
-    runs: Runs,
-    *,
-    format: Format = "html",
-    x: str | None = None,
-    y: str | None = None,
-    budget: str | Sequence[str] = (),
-) -> Document:
-    """The text that `report` writes, and its recommendations for a terminal."""
-    budgets = parse_budgets(budget)
-    cost = None if x is None else find_metric(x, option="--x", among=COSTS)
-    quality = None if y is None else find_metric(y, option="--y", among=QUALITIES)
+def compose(runs: Runs, options: ReportOptions) -> Document:
+    """The text that `report` writes, and what a terminal is told beside it."""
+    asked = _Asked(
+        None if options.x is None else find_metric(options.x, option="--x", among=COSTS),
+        None if options.y is None else find_metric(options.y, option="--y", among=QUALITIES),
+        parse_budgets(options.budget),
+    )
+    table = None if options.accuracy is None else read_accuracies(options.accuracy)
     several = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
     loaded = [run if isinstance(run, Run) else load(run) for run in several]
-    if not any(run.log.records for run in loaded):
-        raise NothingToShowError(nothing_yet(loaded[0].log))
+    logs, doubts = [run.log for run in loaded], [line for run in loaded for line in run.doubts]
+    if table is not None:
+        logs, found = join_logs(table, logs)
+        doubts += found
+    if not any(log.records for log in logs):
+        raise NothingToShowError(nothing_yet(logs[0]))
     # What tells the runs apart, if there are several.
-    names = [] if len(several) == 1 else [_run_name(run, place) for place, run in enumerate(several, start=1)]
-    if format == "html":
-        return _compose_page(loaded, names, cost, quality, budgets)
-    return _compose_rows(loaded, names, format, quality, budgets)
+    names = [] if len(several) == 1 else run_names(several)
+    make = _compose_rows if options.format in ("csv", "json") else _compose_views
+    return make(logs, names, options, asked, tuple(dict.fromkeys(doubts)))
 
 
-def _run_name(run: Run | str | Path, place: int) -> str:
-    return f"run {place}" if isinstance(run, Run) else str(run)
+def run_names(runs: Sequence[Run | str | Path]) -> list[str]:
+    """A name for each of several runs, all different: its file's, or its place.
+
+    Equal ones have as many of their folders before them as tell them apart, or else a number.
+
+    >>> run_names(["old/b0.jsonl", "new/b0.jsonl", "b0-gpu.jsonl", "b0-gpu.jsonl"])
+    ['old/b0', 'new/b0', 'b0-gpu', 'b0-gpu (2)']
+    """
+    parts = [
+        (f"run {place}",) if isinstance(run, Run) else Path(run).with_suffix("").parts
+        for place, run in enumerate(runs, start=1)
+    ]
+    names = [part[-1] for part in parts]
+    for depth in range(2, max(map(len, parts)) + 1):
+        clashing = {name for name, count in Counter(names).items() if count > 1}
+        names = [
+            "/".join(part[-depth:]) if name in clashing else name
+            for name, part in zip(names, parts, strict=True)
+        ]
+    known: list[str] = []
+    for name in names:
+        numbers = (f"{name} ({number})" for number in itertools.count(2))
+        known.append(next(one for one in itertools.chain([name], numbers) if one not in known))
+    return known
 
 
 def nothing_yet(log: RunLog) -> str:
@@ -159,44 +219,57 @@ def _is_report(path: Path, format: Format) -> bool:
     return is_own
 
 
-def _compose_page(
-    runs: Sequence[Run],
+def _compose_views(
+    logs: Sequence[RunLog],
     names: Sequence[str],
-    cost: Metric | None,
-    quality: Metric | None,
-    budgets: Sequence[Budget],
+    options: ReportOptions,
+    asked: _Asked,
+    doubts: tuple[str, ...],
 ) -> Document:
-    from scaleprof.reporting.html import render
+    """The page, or the text for a pull request: both show the same decisions."""
+    from scaleprof.reporting.comparison import compare_runs
     from scaleprof.reporting.view import view_runs
 
-    views = view_runs([run.log for run in runs], x=cost, y=quality, budgets=budgets, names=names)
-    found = [view.budget.advice for view in views]
-    return Document(
-        render(views, version=scaleprof.__version__), tuple(one.words for one in found if one is not None)
+    comparison = compare_runs(logs, names) if names else None
+    views = view_runs(
+        logs,
+        x=asked.x,
+        y=asked.y,
+        budgets=asked.budgets,
+        names=names,
+        baseline=options.baseline,
+        embed_samples=options.embed_samples,
     )
+    advice = tuple(view.budget.advice.words for view in views if view.budget.advice is not None)
+    if options.format == "html":
+        from scaleprof.reporting import html
+
+        text = html.render(views, version=scaleprof.__version__, comparison=comparison, doubts=doubts)
+        return Document(text, advice, doubts)
+    from scaleprof.reporting import markdown
+
+    # A log has as many views as workloads.
+    counts = [len({record.workload for record in log.records}) for log in logs]
+    owners = [name for name, count in zip(names, counts, strict=True) for _ in range(count)] if names else []
+    text = markdown.render(views, names=owners, doubts=doubts, comparison=comparison)
+    return Document(f"{_MARKDOWN_MARK}\n\n{text}", advice, doubts)
 
 
 def _compose_rows(
-    runs: Sequence[Run],
+    logs: Sequence[RunLog],
     names: Sequence[str],
-    format: Format,
-    quality: Metric | None,
-    budgets: Sequence[Budget],
+    options: ReportOptions,
+    asked: _Asked,
+    doubts: tuple[str, ...],
 ) -> Document:
     from scaleprof.reporting import rows, tables
 
-    rows_by_run = [run.rows for run in runs]
+    rows_by_run = [rows.measured_rows(log) for log in logs]
     found: list[Recommendation] = []
-    if budgets:
+    if asked.budgets:
         for part, name in zip(rows_by_run, names or [""], strict=True):
-            found += advise_each(part, budgets, quality=quality, run=name)
+            found += advise_each(part, asked.budgets, quality=asked.y, run=name)
         require_any(found)
-    advice = tuple(one.words for one in found)
     all_rows = [row for part in rows_by_run for row in part]
-    if format == "json":
-        return Document(rows.to_json(all_rows) + "\n", advice)
-    if format == "csv":
-        return Document(tables.to_csv(all_rows), advice)
-    lines = [" ".join(sentence.split()) for sentence in advice]
-    above = "".join(f"{part}\n\n" for part in [_MARKDOWN_MARK, *lines]) if lines else ""
-    return Document(above + tables.to_markdown(all_rows), advice)
+    text = rows.to_json(all_rows) + "\n" if options.format == "json" else tables.to_csv(all_rows)
+    return Document(text, tuple(one.words for one in found), doubts)

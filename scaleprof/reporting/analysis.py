@@ -22,6 +22,7 @@ _ENDS = {
     "latency_ms": ("latency_ci_low_ms", "latency_ci_high_ms"),
     "peak_memory_bytes": ("peak_memory_min_bytes", "peak_memory_max_bytes"),
     "energy_j": ("energy_ci_low_j", "energy_ci_high_j"),
+    "accuracy": ("accuracy_ci_low", "accuracy_ci_high"),
 }
 _GROWING = ("latency_ms", "peak_memory_bytes", "energy_j", "activations", "params")
 _COUNTS = ("macs", "activations", "params")
@@ -70,11 +71,14 @@ def analyse(rows: Sequence[MeasuredRow]) -> Analysis:
 
 
 def estimate_of(row: MeasuredRow, name: str) -> Estimate | None:
-    """A quantity of a row with its interval; counts are exact, and None stays None."""
+    """A quantity of a row with its interval; counts are exact, and None stays None.
+
+    An accuracy that came without an error is taken as it stands.
+    """
     value: float | None = getattr(row, name)
     if value is None:
         return None
-    if name not in _ENDS:
+    if name not in _ENDS or (name == "accuracy" and row.accuracy_error is None):
         return Estimate(value, Interval(value, value))
     low, high = (getattr(row, end) for end in _ENDS[name])
     # An interval over launches may leave out the headline by a rounding.

@@ -20,6 +20,7 @@ _LABELS = {"energy_j": "Energy"}
 class TextTable(msgspec.Struct, frozen=True):
     """A table of texts; the first cell of each row names it."""
 
+    topic: str
     title: str
     caption: str
     header: tuple[str, ...]
@@ -55,7 +56,9 @@ def _equal_table(equals: Sequence[AtEqual], volumes: Hypervolumes | None) -> Tex
             f"{METRICS['latency_ms'].text(latency)} and {METRICS['macs'].text(macs)}, in decades of latency "
             f"times decades of MACs."
         )
-    return TextTable("Strategies at equal cost", caption, ("Strategy", *header), tuple(map(tuple, rows)))
+    return TextTable(
+        "equal", "Strategies at equal cost", caption, ("Strategy", *header), tuple(map(tuple, rows))
+    )
 
 
 def _named(name: str, value: float) -> str:
@@ -91,6 +94,7 @@ def _exponent_table(exponents: Sequence[Exponent]) -> TextTable | None:
     found = {(one.line, one.quantity): one for one in exponents}
     rows = [(line, *(_exponent_text(found.get((line, name))) for name in quantities)) for line in lines]
     return TextTable(
+        "growth",
         "How steeply each strategy grows",
         "The power of MACs that a quantity grows with, fitted with its 95 % interval: 1 is in proportion, "
         "below 1 each MAC costs less than the last. Theory is that of plain convolutions; depthwise ones, "
@@ -119,6 +123,7 @@ def _predictor_table(predictors: Sequence[Predictor]) -> TextTable | None:
         for one in predictors
     ]
     return TextTable(
+        "predictors",
         "What predicts time here",
         "Correlation of logarithms with the latency over all models of this run, with its 95 % interval. "
         "Counts that cannot be told apart share a rank. It differs between devices.",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES, UNTRIED_STATUSES, Host, RunLog
+from scaleprof.reporting.fronts import Front
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import MeasuredRow
 from scaleprof.reporting.workloads import FIELDS, words
@@ -16,19 +17,20 @@ from scaleprof.units import format_bytes, plural
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """A label and its text; `alarming` facts are set apart."""
+    """A label and its text; `alarming` ones are set apart. `more`: the part of the page that tells more."""
 
     label: str
     value: str
     alarming: bool = False
+    more: str = ""
 
 
-def trust_facts(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
-    """What was compared, on what, and how far it can be trusted: for the first screen."""
+def trust_facts(log: RunLog, rows: Sequence[MeasuredRow], first: Front | None = None) -> tuple[Fact, ...]:
+    """What was compared, on what, and how far it can be trusted: for the first screen.
+
+    `first` is the front of the first chart, whose unsure places are counted.
+    """
     header = log.header
-    counts = Counter(row.status for row in rows)
-    untried = {status: counts[status] for status in sorted(UNTRIED_STATUSES) if counts[status]}
-    failures = len(rows) - sum(counts[status] for status in (*MEASURED_STATUSES, *untried))
     workload = log.records[0].workload
     told = [name for name in FIELDS if name != "cast" or workload.dtype != "fp32"]
     strategies = len({row.strategy for row in rows} - {BASE_STRATEGY})
@@ -46,10 +48,26 @@ def trust_facts(log: RunLog, rows: Sequence[MeasuredRow]) -> tuple[Fact, ...]:
         Fact("Machine", _noise_words(log)),
         Fact("Within target", f"{within} of {within + missed} (±{100 * header.plan.target_ci:.3g} %)"),
         Fact("Date", header.started_at[:10]),
-        Fact("Unstable", str(counts["unstable"]), alarming=counts["unstable"] > 0),
-        Fact("Failed", str(failures), alarming=failures > 0),
-        *(Fact(status.capitalize(), str(number)) for status, number in untried.items()),
+        *_doubts(rows, first),
     )
+
+
+def _doubts(rows: Sequence[MeasuredRow], first: Front | None) -> list[Fact]:
+    """What is undecided, failed or missing, as counts that lead to where it is told; noughts too."""
+    counts = Counter(row.status for row in rows)
+    untried = [status for status in sorted(UNTRIED_STATUSES) if counts[status]]
+    failed = sum(
+        number for status, number in counts.items() if status not in (*MEASURED_STATUSES, *UNTRIED_STATUSES)
+    )
+    unsure = 0 if first is None else len({*first.likely, *first.undecided})
+    warned = sum(bool(row.warnings) for row in rows)
+    return [
+        Fact("Undecided on the front", str(unsure), more="places" if unsure else ""),
+        Fact("Unstable", str(counts["unstable"]), counts["unstable"] > 0, "doubts"),
+        Fact("Failed", str(failed), failed > 0, "doubts"),
+        *(Fact(status.capitalize(), str(counts[status]), more="doubts") for status in untried),
+        Fact("With warnings", str(warned), more="doubts" if warned else ""),
+    ]
 
 
 def _noise_words(log: RunLog) -> str:

@@ -15,6 +15,8 @@ from scaleprof.stats.pareto import pareto_front
 
 # An axis is logarithmic when its values span more than this.
 _LOG_RATIO = 10.0
+# A file may have a recipe for every model: more than these are only counted.
+_NAMED_RECIPES = 3
 
 
 class Front(msgspec.Struct, frozen=True):
@@ -62,7 +64,9 @@ def front_on(points: Sequence[MeasuredRow], x: Metric, y: Metric, ratio_of: Rati
     )
     left_out = len(points) - len(shown)
     recipes = dict.fromkeys(row.accuracy_recipe for row in shown if y.name == "accuracy")
-    source = "".join(f" Accuracy: {recipe}." for recipe in recipes)
+    source = "".join(f" Accuracy: {recipe}." for recipe in [*recipes][:_NAMED_RECIPES])
+    more = len(recipes) - _NAMED_RECIPES
+    source += f" Accuracy: {more} more recipes." if more > 0 else ""
     without = f" {left_out} models have no such value and are not drawn." if left_out else ""
     return Front(
         x=x.name,

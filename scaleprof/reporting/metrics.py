@@ -10,8 +10,11 @@ from scaleprof.errors import UsageError, suggestion
 from scaleprof.reporting.rows import Row
 from scaleprof.units import format_bytes, format_count, three_digits
 
-Kind = Literal["ms", "count", "bytes", "percent"]
+Kind = Literal["ms", "count", "bytes", "percent", "joules", "rate"]
 Role = Literal["cost", "quality", "proxy"]
+
+# What stands after a number that has no multiples.
+_UNITS: dict[Kind, str] = {"ms": "ms", "joules": "J", "rate": "samples/s"}
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -39,8 +42,8 @@ class Metric(msgspec.Struct, frozen=True):
             return format_bytes(value)
         if self.kind == "percent":
             return f"{value:.1f} %"
-        if self.kind == "ms":
-            return f"{three_digits(value)} ms"
+        if self.kind in _UNITS:
+            return f"{three_digits(value)} {_UNITS[self.kind]}"
         return format_count(value)
 
     @property
@@ -58,7 +61,9 @@ METRICS: dict[str, Metric] = {
         Metric("params", "Parameters", "count", ("cost", "proxy")),
         Metric("activations", "Activations", "count", ("cost",)),
         Metric("peak_memory_bytes", "Peak memory", "bytes", ("cost",)),
-        Metric("accuracy", "Published top-1 accuracy", "percent", ("quality",)),
+        Metric("energy_j", "Energy", "joules", ("cost",)),
+        Metric("throughput_per_s", "Throughput", "rate", ()),
+        Metric("accuracy", "Accuracy", "percent", ("quality",)),
     )
 }
 COSTS = tuple(metric for metric in METRICS.values() if "cost" in metric.roles)

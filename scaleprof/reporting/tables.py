@@ -20,6 +20,8 @@ from scaleprof.units import MIB, format_bytes, three_digits
 
 _WIDE = 140
 _LEFT_OUT_WHEN_NARROW = ("input", "params", "activations", "÷ base [95 %]")
+# Without errors, and with some.
+_ACCURACY_TITLES = ("accuracy", "accuracy [95 %]")
 # What tells workloads apart, as columns where it varies.
 _WORKLOAD_COLUMNS = {
     "threads": "threads",
@@ -48,7 +50,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 def to_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table for a pull request; `|` in names is escaped."""
-    header, *body = _cells(rows)
+    header, *body = text_cells(rows)
     lines = [_markdown_line(header), _markdown_line([":--", *["--:"] * (len(header) - 2), ":--"])]
     return "\n".join([*lines, *map(_markdown_line, body)]) + "\n"
 
@@ -60,7 +62,7 @@ def to_terminal(rows: Sequence[Row], *, width: int | None = None) -> Group:
     name of a single family moves to the title.
     """
     narrow = width is not None and width < _WIDE
-    header, *body = _cells(rows, ranges=not narrow)
+    header, *body = text_cells(rows, ranges=not narrow)
     dropped = _dropped(rows) if narrow else ()
     shown = [i for i, title in enumerate(header) if title not in dropped]
     families = {row.model for row in rows}
@@ -93,7 +95,7 @@ def _named(row: Row, axes: Sequence[str]) -> str:
 def _dropped(rows: Sequence[Row]) -> tuple[str, ...]:
     """Columns that a narrow terminal has no room for."""
     some_lack = any(row.accuracy is None for row in rows)
-    return (*_LEFT_OUT_WHEN_NARROW, "top-1") if some_lack else _LEFT_OUT_WHEN_NARROW
+    return (*_LEFT_OUT_WHEN_NARROW, *_ACCURACY_TITLES) if some_lack else _LEFT_OUT_WHEN_NARROW
 
 
 def latency_text(row: MeasuredRow) -> str:
@@ -142,6 +144,13 @@ def memory_text(row: MeasuredRow) -> str:
     return f"{text} [{three_digits(low / MIB)}–{three_digits(high / MIB)}]"
 
 
+def accuracy_text(row: Row) -> str:
+    """Accuracy with its interval, where its error is known, or a dash."""
+    text = METRICS["accuracy"].text(row.accuracy)
+    low, high = row.accuracy_ci_low, row.accuracy_ci_high
+    return text if low is None or high is None else f"{text} [{low:.1f}–{high:.1f}]"
+
+
 def input_text(row: Row) -> str:
     """The input's size with its unit; inputs of a person's own making have none that we know."""
     return "own" if row.input_size is None else f"{row.input_size} {row.input_unit}"
@@ -153,7 +162,7 @@ def growth_text(row: Row) -> str:
     return "–" if growth is None else f"{growth:.2f}×"
 
 
-def _cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
+def text_cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
     """Header and body, as text; the first column names the model, the last says how it went.
 
     `ranges`: whether memory stands with its range.
@@ -167,7 +176,8 @@ def _cells(rows: Sequence[Row], *, ranges: bool = True) -> list[list[str]]:
     header += ["latency [95 %]", "÷ base [95 %]"] * measured + ["÷ eager [95 %]"] * beside
     header += ["memory [range]" if ranges else "memory"] * measured
     header += ["forecast"] * (not measured)
-    header += ["top-1"] * accurate + ["status"]
+    title = _ACCURACY_TITLES[any(row.accuracy_error is not None for row in rows)]
+    header += [title] * accurate + ["status"]
     return [header, *(_row_cells(row, axes, accurate, beside, ranges=ranges) for row in rows)]
 
 
@@ -187,7 +197,7 @@ def _row_cells(row: Row, axes: Sequence[str], accurate: bool, beside: bool, *, r
         cells += [latency_text(row), ratio_text(row), *[eager_ratio_text(row)] * beside, memory]
     else:
         cells.append("–" if row.forecast_bytes is None else format_bytes(row.forecast_bytes))
-    cells += [METRICS["accuracy"].text(row.accuracy)] * accurate
+    cells += [accuracy_text(row)] * accurate
     return [*cells, row.status if row.reason is None else f"{row.status}: {row.reason}"]
 
 

@@ -15,29 +15,26 @@ from scaleprof.records import (
 )
 from scaleprof.reporting.analysis import analyse
 from scaleprof.reporting.analysis_tables import TextTable, analysis_tables
+from scaleprof.reporting.baseline import Baseline, against, baseline_of, find_baseline, require_baseline
 from scaleprof.reporting.batches import BatchLine, batch_lines
 from scaleprof.reporting.budgets import QUANTITIES, Budget
 from scaleprof.reporting.cautions import Caution
 from scaleprof.reporting.comparing import RunComparer
+from scaleprof.reporting.curves import Curve, scaling_curves
+from scaleprof.reporting.distributions import Distribution, distribution
 from scaleprof.reporting.facts import Fact, constant_facts, environment_facts, trust_facts
 from scaleprof.reporting.fronts import Front, any_value, first_front, front_on
-from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.metrics import COSTS, METRICS, QUALITIES, Metric
 from scaleprof.reporting.recommending import Recommendation, advise, require_any, why_unknown
+from scaleprof.reporting.roofline import RooflineView, roofline_view
 from scaleprof.reporting.rows import MeasuredRow, measured_row
 from scaleprof.reporting.side_by_side import SideBySide, set_side_by_side
 from scaleprof.reporting.verdict import verdict
 from scaleprof.reporting.workloads import varying, words
 from scaleprof.stats.intervals import Estimate
-from scaleprof.units import format_count
 
-
-class Curve(msgspec.Struct, frozen=True):
-    """A scaling curve: one quantity against MACs, a line a strategy."""
-
-    y: str
-    title: str
-    words: str
+# Distributions drawn at first: as many as fit beside each other on a screen.
+_FIRST_PINS = 5
 
 
 class CautionGroup(msgspec.Struct, frozen=True):
@@ -50,16 +47,22 @@ class CautionGroup(msgspec.Struct, frozen=True):
 class BudgetBox(msgspec.Struct, frozen=True):
     """A page's field for budgets before anyone types in it, and what that recommends.
 
-    `unknown` has the reason of every quantity that no model here has.
+    `unknown` has the reason of every quantity that no model here has; `versus` is what the recommended model
+    costs beside the baseline.
     """
 
     text: str
     advice: Recommendation | None
     unknown: dict[str, str]
+    versus: str | None = None
 
 
 class RunView(msgspec.Struct, frozen=True):
-    """Everything that one run's part of a report shows."""
+    """Everything that one run's part of a report shows.
+
+    `run` is the run's place, from 1, and `name` what it is called where there are several; `apart` is what
+    tells this workload from the others of its run.
+    """
 
     key: str
     title: str
@@ -72,6 +75,10 @@ class RunView(msgspec.Struct, frozen=True):
     fronts: tuple[Front, ...]
     first: Front | None
     curves: tuple[Curve, ...]
+    baseline: Baseline
+    spreads: tuple[Distribution | None, ...]
+    roofline: RooflineView | str
+    pins: tuple[int, ...]
     constant: tuple[Fact, ...]
     cautions: tuple[CautionGroup, ...]
     failed: tuple[MeasuredRow, ...]
@@ -82,6 +89,9 @@ class RunView(msgspec.Struct, frozen=True):
     side_by_side: SideBySide | None = None
     batches: tuple[BatchLine, ...] = ()
     analysis: tuple[TextTable, ...] = ()
+    run: int = 1
+    name: str = ""
+    apart: str = ""
 
 
 def view_runs(
@@ -91,16 +101,19 @@ def view_runs(
     y: Metric | None = None,
     budgets: Sequence[Budget] = (),
     names: Sequence[str] = (),
+    baseline: str | None = None,
+    embed_samples: bool = False,
 ) -> list[RunView]:
     """A view of each run, and of each workload in it: latencies of two workloads are never on one axis.
 
     The first view of a run with several workloads sets them side by side, too, and has what was found of
     batches.
     The first chart of each is on the axes `x` and `y` (by default latency and quality), and recommends what
-    is best on `y` within the budgets. `names` of the runs tell recommendations apart.
+    is best on `y` within the budgets. `names` of the runs tell recommendations apart. Models are compared to
+    the `baseline`, by default to the base of each. `embed_samples` keeps the times of single passes.
 
     Raises:
-        UsageError: axes that no chart has, or a budget on what no run tells.
+        UsageError: axes that no chart has, a budget on what no run tells, or a baseline that no run has.
     """
     views: list[RunView] = []
     for number, log in enumerate(logs, start=1):
@@ -111,18 +124,47 @@ def view_runs(
             part = msgspec.structs.replace(
                 log, records=tuple(r for r in log.records if r.workload == workload)
             )
-            view = view_workload(part, comparer, key=f"run{len(views) + 1}", x=x, y=y)
-            apart = [*names[number - 1 : number], *words(workload, varying(comparer.workloads))]
-            box = _budget_box(view, budgets, ", ".join(apart))
-            views.append(msgspec.structs.replace(view, budget=box, side_by_side=beside, batches=batches))
+            view = view_workload(
+                part,
+                comparer,
+                key=f"run{len(views) + 1}",
+                x=x,
+                y=y,
+                baseline=baseline,
+                embed_samples=embed_samples,
+            )
+            name = "".join(names[number - 1 : number])
+            apart = words(workload, varying(comparer.workloads))
+            box = _budget_box(view, budgets, ", ".join([*filter(None, [name]), *apart]))
+            views.append(
+                msgspec.structs.replace(
+                    view,
+                    budget=box,
+                    pins=_first_pins(view, box.advice),
+                    side_by_side=beside,
+                    batches=batches,
+                    run=number,
+                    name=name,
+                    apart=", ".join(apart),
+                )
+            )
             beside, batches = None, ()
+    if baseline is not None:
+        require_baseline([row for view in views for row in view.rows], baseline)
     if budgets:
         require_any([view.budget.advice for view in views if view.budget.advice is not None])
     return views
 
 
 def view_workload(
-    log: RunLog, comparer: RunComparer, *, key: str, x: Metric | None = None, y: Metric | None = None
+    log: RunLog,
+    comparer: RunComparer,
+    *,
+    key: str,
+    x: Metric | None = None,
+    y: Metric | None = None,
+    baseline: str | None = None,
+    embed_samples: bool = False,
 ) -> RunView:
     """The view of records that share one workload; the comparer knows the whole run."""
     rows = tuple(measured_row(record, comparer) for record in log.records)
@@ -140,18 +182,23 @@ def view_workload(
         for quality in qualities
         if cost != quality and (front := front_on(points, cost, quality, ratio_of))
     )
+    first = first_front(fronts, points, x, y)
     return RunView(
         key=key,
         title=_title(rows, comparer.workloads),
         verdict=verdict(rows, partial(comparer.contrast, workload)),
-        trust=trust_facts(log, rows),
+        trust=trust_facts(log, rows, first),
         strategies=tuple(dict.fromkeys(row.strategy for row in rows)),
         rows=rows,
         costs=costs,
         qualities=qualities,
         fronts=fronts,
-        first=first_front(fronts, points, x, y),
-        curves=_curves(points),
+        first=first,
+        curves=scaling_curves(points),
+        baseline=find_baseline(rows, ratio_of, baseline),
+        spreads=tuple(distribution(record, embed_samples=embed_samples) for record in log.records),
+        pins=(),
+        roofline=roofline_view(rows, comparer.ceilings(workload)),
         analysis=analysis_tables(analyse(rows)),
         constant=constant_facts(rows),
         cautions=_group_cautions(rows),
@@ -165,25 +212,31 @@ def view_workload(
 def _budget_box(view: RunView, budgets: Sequence[Budget], workload: str) -> BudgetBox:
     quality = METRICS[view.first.y] if view.first else None
     reasons = {name: why_unknown(view.rows, name) for name in QUANTITIES}
+    advice = advise(view.rows, budgets, quality=quality, workload=workload) if budgets else None
     return BudgetBox(
         text=", ".join(str(budget) for budget in budgets),
-        advice=advise(view.rows, budgets, quality=quality, workload=workload) if budgets else None,
+        advice=advice,
         unknown={name: reason for name, reason in reasons.items() if reason is not None},
+        versus=None if advice is None or advice.row is None else _versus(view, advice.row),
     )
 
 
-def _curves(points: Sequence[MeasuredRow]) -> tuple[Curve, ...]:
-    curves = []
-    for name in ("latency_ms", "peak_memory_bytes"):
-        metric = METRICS[name]
-        if any_value(metric, points):
-            ends = "; ".join(
-                _curve_words(strategy, line, metric) for strategy, line in strategy_lines(points).items()
-            )
-            curves.append(
-                Curve(name, f"{metric.label} against MACs", f"{metric.label} against MACs. {ends}.")
-            )
-    return tuple(curves)
+def _versus(view: RunView, row: MeasuredRow) -> str | None:
+    compared = baseline_of(row, view.rows, view.baseline)
+    place = next(index for index, other in enumerate(view.rows) if other is row)
+    return None if compared is None else against(row, compared, view.baseline.ratios[place])
+
+
+def _first_pins(view: RunView, advice: Recommendation | None) -> tuple[int, ...]:
+    """The rows whose times are drawn before anyone pins others: the baseline, and what may be taken."""
+    wanted = [view.baseline.spec_id]
+    if advice is not None and advice.refused is None:
+        wanted += [row.spec_id for row in (advice.row, advice.runner_up, advice.nearest) if row is not None]
+    elif view.first is not None:
+        wanted += view.first.spec_ids
+    places = {row.spec_id: index for index, row in enumerate(view.rows) if view.spreads[index] is not None}
+    found = [places[name] for name in dict.fromkeys(wanted) if name in places]
+    return tuple(found[:_FIRST_PINS])
 
 
 def _title(rows: Sequence[MeasuredRow], workloads: Sequence[Workload]) -> str:
@@ -195,14 +248,6 @@ def _title(rows: Sequence[MeasuredRow], workloads: Sequence[Workload]) -> str:
     apart = ", ".join(["", *words(first, others)])
     training = ", training" if first.mode == "train" else ""
     return f"{models} on {first.device} at batch {first.batch_size}{training}{apart}"
-
-
-def _curve_words(strategy: str, line: Sequence[MeasuredRow], metric: Metric) -> str:
-    first, last = line[0], line[-1]
-    return (
-        f"{strategy}: {metric.text(metric.value(first))} at {format_count(first.macs or 0)} "
-        f"to {metric.text(metric.value(last))} at {format_count(last.macs or 0)}"
-    )
 
 
 def _group_cautions(rows: Sequence[MeasuredRow]) -> tuple[CautionGroup, ...]:

@@ -18,6 +18,7 @@ const budgetMarking = (() => {
       if (box.value.trim()) run.budgets = budgeting.parse(box.value);
       if (run.budgets.length) run.found = budgeting.recommend(run.rows, run.budgets, axisOf(run, byId(`${run.key}-y`).value), run.budget.unknown);
       sentences = run.found?.sentences ?? [];
+      if (run.found?.row) sentences.push(...[pinning.against(run, run.found.row)].filter(Boolean));
     } catch (error) {
       if (!(error instanceof budgeting.BudgetError)) throw error;
       [run.budgets, sentences, isWrong] = [[], [error.message], true];
@@ -37,10 +38,7 @@ const budgetMarking = (() => {
     const { row, runner_up: runnerUp, standings = [] } = run.found ?? {};
     const names = new Map([[row, "recommended"], [runnerUp, "runner-up"]]);
     run.marks = new Map(run.rows.map((one, i) => [one, names.get(one) ?? standings[i] ?? ""]));
-    for (const line of byId(`${run.key}-table`).tBodies[0].rows) {
-      const mark = run.marks.get(run.rows[line.dataset.row]);
-      Object.assign(line.querySelector(".mark"), { className: `mark ${mark}`, textContent: mark });
-    }
+    candidates.mark(run, run.marks);
     document.querySelectorAll(`#${run.key} .of-budget`).forEach((item) => (item.hidden = !run.found));
   }
 
@@ -59,6 +57,8 @@ const budgetMarking = (() => {
       },
     };
   }
+
+  const marked = (run, style) => ({ marked: (rows, marker) => markedPoints(run, style, rows, marker) });
 
   // Crosses over the points that miss a budget; none without any.
   function crosses(run, rows, x, y) {
@@ -119,5 +119,5 @@ const budgetMarking = (() => {
     };
   }
 
-  return { applyBudgets, crosses, layoutWithBudgets, markedPoints };
+  return { applyBudgets, crosses, layoutWithBudgets, marked };
 })();

@@ -91,7 +91,12 @@ const budgeting = (() => {
   const valueOf = (row, name) => row[name] ?? null;
   const isMeasured = (row) => row.status === "ok" || row.status === "unstable";
   const has = (row, names) => isMeasured(row) && names.every((name) => valueOf(row, name) !== null);
-  const intervalOf = (row, { name, ends }) => (ends ?? [name, name]).map((end) => valueOf(row, end));
+  // Ends that somebody else gave may be absent: then the value is taken as exact.
+  function intervalOf(row, { name, ends, given_ends: given }) {
+    const found = (ends ?? given ?? [name, name]).map((end) => valueOf(row, end));
+    return given && found.includes(null) ? [valueOf(row, name), valueOf(row, name)] : found;
+  }
+
 
   function standing(row, { quantity, sense, value }) {
     const [low, high] = intervalOf(row, quantity);
@@ -139,7 +144,7 @@ const budgeting = (() => {
   // ---- words ----
   function quantityOf(row, quantity) {
     const value = valueOf(row, quantity.name);
-    const ends = quantity.ends ? intervalOf(row, quantity) : [];
+    const ends = quantity.ends || quantity.given_ends ? intervalOf(row, quantity) : [];
     return `${quantityText(value, quantity.unit, ends.every((end) => end === value) ? [] : ends)} ${quantity.noun}`.trimEnd();
   }
 
@@ -209,5 +214,5 @@ const budgeting = (() => {
     if (parts.length) yield `Left out: ${parts.join(", ")}.`;
   }
 
-  return { BudgetError, parse, recommend, threeDigits, quantityText };
+  return { BudgetError, fixed, parse, recommend, threeDigits, quantityText };
 })();

@@ -9,20 +9,22 @@ const charting = (() => {
     responsive: true,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
   };
-  // Latency: 95 % interval. Memory: range over launches.
-  const WHISKERS = {
-    latency_ms: ["latency_ci_low_ms", "latency_ci_high_ms"],
-    peak_memory_bytes: ["peak_memory_min_bytes", "peak_memory_max_bytes"],
-  };
   const BASE_MARK = { name: "base", colour: null, symbol: "star", dash: "solid" };
   const { threeDigits } = budgeting;
   const byId = (id) => document.getElementById(id);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   // ---- values ----
+  // Rows from columns: what all rows share stands once, and so do the names.
+  function rowsOf({ count, constants, columns }) {
+    const names = Object.keys(columns);
+    return Array.from({ length: count }, (_, i) => names.reduce((row, name) => Object.assign(row, { [name]: columns[name][i] }), { ...constants }));
+  }
+
+  const has = (...axes) => (row) => axes.every(({ name }) => (row[name] ?? null) !== null);
   const axisOf = (run, name) => run.axes.find((axis) => axis.name === name);
   const plotted = (axis, value) => (value === null || value === undefined ? null : axis.kind === "bytes" ? value / MIB : value);
-  const unitOf = (axis) => ({ ms: " (ms)", bytes: " (MiB)", percent: " (%)" })[axis.kind] || "";
+  const unitOf = (axis) => ({ ms: " (ms)", bytes: " (MiB)", percent: " (%)", joules: " (J)", rate: " (samples/s)" })[axis.kind] || "";
   const usable = (row) => row.status === "ok" || row.status === "unstable";
 
   // plotly's own logarithmic ticks leave out the powers ("2, 5, 100, 2"); these are written in full.
@@ -69,20 +71,28 @@ const charting = (() => {
   }
 
   function hoverText(row, ...axes) {
-    const parts = axes.map((axis) => `${escape_(axis.label)}: ${shortValue(axis, row[axis.name])}${axis.name === "latency_ms" ? intervalText(row) : ""}`);
+    const parts = axes.map((axis) => `${escape_(axis.label)}: ${shortValue(axis, row[axis.name])}${intervalText(axis, row)}`);
     return `<b>${escape_(row.spec_id)}</b><br>${parts.join("<br>")}`;
   }
 
   // plotly reads a small set of tags in its texts; names are data and must not be read as tags.
   const escape_ = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-  const intervalText = ({ latency_ci_low_ms: low, latency_ci_high_ms: high }) => (low === null ? "" : ` [${threeDigits(low)}–${threeDigits(high)}]`);
+  // The interval of a time, whose unit does not change from one end to the other.
+  function intervalText(axis, row) {
+    if (axis.kind !== "ms" || !axis.ends) return "";
+    const [low, high] = axis.ends.map((end) => row[end] ?? null);
+    return low === null || high === null ? "" : ` [${threeDigits(low)}–${threeDigits(high)}]`;
+  }
 
   function shortValue(axis, value) {
     if (value === null || value === undefined) return "–";
     if (axis.kind === "bytes") return `${threeDigits(value / MIB)} MiB`;
     if (axis.kind === "ms") return `${threeDigits(value)} ms`;
     if (axis.kind === "percent") return `${value.toFixed(1)} %`;
+    if (axis.kind === "joules") return `${threeDigits(value)} J`;
+    if (axis.kind === "rate") return `${threeDigits(value)} samples/s`;
+    if (axis.kind === "plain") return String(value);
     const step = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([size]) => value >= size);
     return step ? `${threeDigits(value / step[0])} ${step[1]}` : String(value);
   }
@@ -116,9 +126,9 @@ const charting = (() => {
       hoverinfo: "text",
     };
     for (const [axis, whiskers] of [[x, "error_x"], [y, "error_y"]]) {
-      const ends = WHISKERS[axis.name];
-      if (!ends) continue;
-      const distance = (row, end) => (row[end] === null ? 0 : Math.abs(plotted(axis, row[end]) - plotted(axis, row[axis.name])));
+      const { ends } = axis;
+      if (!ends || rows.every((row) => (row[ends[0]] ?? null) === null)) continue;
+      const distance = (row, end) => ((row[end] ?? null) === null ? 0 : Math.abs(plotted(axis, row[end]) - plotted(axis, row[axis.name])));
       trace[whiskers] = {
         type: "data",
         symmetric: false,
@@ -132,24 +142,20 @@ const charting = (() => {
     return trace;
   }
 
-  function stairTrace(front, rows, x, y) {
-    const members = front.spec_ids.map((id) => rows.find((row) => row.spec_id === id && usable(row)));
-    return {
-      type: "scatter",
-      name: "front",
-      x: members.map((row) => plotted(x, row[x.name])),
-      y: members.map((row) => plotted(y, row[y.name])),
-      mode: "lines",
-      line: { shape: "hv", color: colour("--soft"), width: 1.4, dash: "solid" },
-      hoverinfo: "skip",
-    };
-  }
-
   function linesOf(run) {
     const isBase = (row) => row.strategy === "base";
     const styled = run.lines.map((line) => ({ style: line, rows: line.rows.map((i) => run.rows[i]).filter((row) => !isBase(row)) }));
     return [...styled, { style: BASE_MARK, rows: run.rows.filter((row) => isBase(row) && usable(row)) }];
   }
+
+  // How a row's line is drawn.
+  const styleOf = (run, row) => run.lines.find((line) => line.rows.includes(run.rows.indexOf(row)) && row.strategy !== "base") ?? BASE_MARK;
+
+  // Bases are points of their own; where there are several models, each base is called by its model, and the
+  // lines, too many to be labelled, are told apart by the key above the chart.
+  const hasSeveral = (run) => new Set(run.rows.map((row) => row.model)).size > 1;
+  const baseLabel = (run) => (row) => (hasSeveral(run) ? row.model : BASE_MARK.name);
+  const lineLabel = (run, style) => (hasSeveral(run) ? "" : style.name);
 
   // Labels of lines that end side by side (matched models do) stand above the upper and below the lower.
   function endPositions(xs, ys) {
@@ -206,23 +212,26 @@ const charting = (() => {
 
   return {
     CONFIG,
-    WHISKERS,
     BASE_MARK,
     axisOf,
+    baseLabel,
     byId,
     colour,
     drawKey,
     endPositions,
     escape_,
+    has,
     intervalText,
     labelPositions,
     layout,
     layoutAxis,
+    lineLabel,
     linesOf,
     plotted,
     pointTrace,
+    rowsOf,
     shortValue,
-    stairTrace,
+    styleOf,
     threeDigits,
     usable,
   };

@@ -2,7 +2,7 @@
 "use strict";
 
 const workloads = (() => {
-  const { CONFIG, byId, colour, escape_, intervalText, layout, layoutAxis, threeDigits } = charting;
+  const { CONFIG, byId, colour, escape_, layout, layoutAxis, threeDigits } = charting;
 
   // ---- side by side ----
   function drawSide(side) {
@@ -22,7 +22,7 @@ const workloads = (() => {
         ids: drawn.map(({ spec }) => spec),
         marker: { color: mark, symbol, size: 9, line: { color: colour("--paper"), width: 1 } },
         error_x: { type: "data", symmetric: false, array: ends(2), arrayminus: ends(1), color: mark, thickness: 1.2, width: 3 },
-        hovertext: drawn.map(({ spec, cell }) => `<b>${escape_(spec)}</b><br>${escape_(name)}: ${threeDigits(cell[0])} ms${intervalText({ latency_ci_low_ms: cell[1], latency_ci_high_ms: cell[2] })}`),
+        hovertext: drawn.map(({ spec, cell }) => `<b>${escape_(spec)}</b><br>${escape_(name)}: ${threeDigits(cell[0])} ms${cell[1] === null ? "" : ` [${threeDigits(cell[1])}–${threeDigits(cell[2])}]`}`),
         hoverinfo: "text",
       };
     });
