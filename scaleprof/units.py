@@ -202,10 +202,10 @@ def quantity_text(value: float, unit: Unit, *ends: float | None) -> str:
 def three_digits(value: float) -> str:
     """A number with three significant digits, trailing zeros kept: they are part of what is known.
 
-    >>> [three_digits(x) for x in (0.0123, 1.2, 24.0, 386.4, 12345)]
-    ['0.0123', '1.20', '24.0', '386', '12345']
+    >>> [three_digits(x) for x in (0.0123, 0.5, 1.2, 24.0, 386.4, 12345)]
+    ['0.0123', '0.500', '1.20', '24.0', '386', '12345']
     """
     magnitude = abs(value)
     if magnitude >= 99.95 or magnitude == 0:
         return f"{value:.0f}"
-    return f"{value:.1f}" if magnitude >= 9.995 else f"{value:.3g}" if magnitude < 0.9995 else f"{value:.2f}"
+    return f"{value:.1f}" if magnitude >= 9.995 else f"{value:#.3g}" if magnitude < 0.9995 else f"{value:.2f}"

@@ -228,7 +228,7 @@ def test_workloads_side_by_side_are_drawn_where_their_table_says(
     trace = page.evaluate("document.getElementById('side1-chart').data[1]")
     assert trace["name"] == "compile"
     assert trace["x"] == pytest.approx(shown)
-    assert "compile takes 0.5 times as long as eager" in page.inner_text("#side1")
+    assert "compile takes 0.500 times as long as eager" in page.inner_text("#side1")
     assert violations(page) == []
 
 

@@ -28,6 +28,8 @@ from scaleprof.units import format_count
 SolveStop = SearchStop | Literal["iterations", "out_of_time", "failed"]
 
 _FROM_GOOD_TO_BAD: tuple[Standing, ...] = ("meets", "undecided", "misses")
+# Of these, quotients are those of times in shared rounds.
+_TIMES = ("latency_ms", "relative_latency", "ratio_to_base")
 # The row's own field of this name tells how measuring ended.
 _RENAMED = {"stop": "measuring_stop"}
 
@@ -167,11 +169,11 @@ def _not_told_apart(rows: Sequence[SolvedRow], comparer: RunComparer) -> Iterato
             continue
         low, high = ratio.interval or (None, None)
         if low is None or high is None or low <= 1 <= high:
-            tied.append(f"{other.strategy} (÷ {bracketed(ratio.value, low, high)})")
+            tied.append(f"{other.strategy} {bracketed(ratio.value, low, high)}")
     if tied:
         noun = _noun(best.budgets[0])
         yield (
-            f"Not told apart from {best.strategy} by {noun} per MAC: {', '.join(tied)}; "
+            f"Not told apart by {noun} per MAC, {best.strategy}'s over theirs: {', '.join(tied)}; "
             f"more launches may decide (--preset default or rigorous)."
         )
 
@@ -182,7 +184,7 @@ def _per_mac(best: SolvedRow, other: SolvedRow, comparer: RunComparer) -> Estima
         return None
     growth = best.row.macs / other.row.macs
     budget = best.budgets[0]
-    if budget.metric == "latency_ms":
+    if budget.metric in _TIMES:
         ratio = comparer.contrast(comparer.workloads[0], {best.spec_id: 1.0, other.spec_id: -1.0})
         if ratio is not None:
             return ratio.scaled(1 / growth)
@@ -243,7 +245,7 @@ def _cells(rows: Sequence[SolvedRow]) -> list[list[str]]:
         cells = [f"{row.model} {row.strategy}" if several else row.strategy, _phi_text(row), row.spec_id]
         cells += ["–" if b.quantity.value(row.row) is None else b.quantity.text(row.row) for b in budgets]
         cells += [row.standing or row.row.status, METRICS["macs"].text(row.row.macs)]
-        cells += [METRICS["params"].text(row.row.params), ratio_text(row.row)]
+        cells += [METRICS["params"].text(row.row.params), *[ratio_text(row.row)] * beside]
         cells += [METRICS["accuracy"].text(row.row.accuracy)] * accurate
         body.append([*cells, str(row.iterations), row.stop if row.stop != "failed" else row.stop_reason])
     return [header, *body]
@@ -263,7 +265,8 @@ def _taken(row: SolvedRow) -> str:
 
 
 def _noun(budget: Budget) -> str:
-    return {"latency_ms": "time", "peak_memory_bytes": "memory"}.get(budget.metric, budget.metric)
+    names = dict.fromkeys(_TIMES, "time") | {"peak_memory_bytes": "memory", "energy_j": "energy"}
+    return names.get(budget.metric, budget.metric)
 
 
 def _csv_cell(value: object) -> object:

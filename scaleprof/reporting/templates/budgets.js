@@ -22,8 +22,11 @@ const budgeting = (() => {
     const size = Math.abs(value);
     if (size >= 99.95 || size === 0) return fixed(value, 0);
     if (size >= 0.9995) return fixed(value, size >= 9.995 ? 1 : 2);
-    if (size < 1e-4) return Number(value.toPrecision(3)).toExponential().replace(/-(\d)$/, "-0$1");
-    return String(Number(fixed(value, 2 - Math.floor(Math.log10(size)))));
+    if (size < 1e-4) return value.toExponential(2).replace(/-(\d)$/, "-0$1");
+    const digits = 2 - Math.floor(Math.log10(size));
+    const text = fixed(value, digits);
+    // Rounded up to the next power of ten, it has a digit too many.
+    return Math.abs(Number(text)) >= 10 ** (3 - digits) ? fixed(value, digits - 1) : text;
   }
 
   function quantityText(value, unit, ends) {
