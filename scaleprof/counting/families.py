@@ -13,7 +13,7 @@ from torch import nn
 from scaleprof.counting.counter import Trace, bytes_of, make_cost, trace
 from scaleprof.counting.ledger import Tally
 from scaleprof.errors import NETWORK_ERRORS
-from scaleprof.models.family import Model, ModelFamily, many
+from scaleprof.models.family import LastBlock, Model, ModelFamily, many
 from scaleprof.records import Cost, Mode, ModelSpec, Shape
 
 
@@ -28,8 +28,9 @@ def count_spec(model: Model, spec: ModelSpec, mode: Mode = "infer") -> Cost:
         ModelError: a network of torchvision's or timm's cannot be built at this scale.
         UsageError: a person's builder raised, or returned no module.
     """
-    if isinstance(model, ModelFamily) and mode == "infer" and spec.shape is not None:
-        return _count_family(model, spec, spec.shape)
+    last_block = model.last_block if isinstance(model, ModelFamily) and mode == "infer" else None
+    if isinstance(model, ModelFamily) and last_block is not None and spec.shape is not None:
+        return _count_family(model, last_block, spec, spec.shape)
     return trace_spec(model, spec, mode).cost
 
 
@@ -71,7 +72,7 @@ def _parameters_on_meta() -> Iterator[None]:
         nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
-def _count_family(model: ModelFamily, spec: ModelSpec, shape: Shape) -> Cost:
+def _count_family(model: ModelFamily, last_block: LastBlock, spec: ModelSpec, shape: Shape) -> Cost:
     repeats = many(shape, "stage_repeats")
     kept = tuple(map(min, repeats, model.distinct_repeats()))
     short_shape = {**shape, "stage_repeats": kept}
@@ -81,7 +82,7 @@ def _count_family(model: ModelFamily, spec: ModelSpec, shape: Shape) -> Cost:
     for stage, (wanted, held) in enumerate(zip(repeats, kept, strict=True)):
         copies = wanted - held
         if copies:
-            paths = model.last_block(short_shape, stage)
+            paths = last_block(short_shape, stage)
             for name, tally in short.ledger.within(*paths).items():
                 tallies[name].update({key: copies * value for key, value in tally.items()})
             blocks = [short.twin.get_submodule(path) for path in paths]

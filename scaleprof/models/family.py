@@ -54,13 +54,20 @@ class Model(Family, Protocol):
         """An accuracy that came with the model, if it did."""
 
 
+# Of a shape and the number of a stage (from 0): the modules that are the stage's last layer.
+LastBlock = Callable[[Shape, int], tuple[str, ...]]
+
+
 class ModelFamily(msgspec.Struct, frozen=True):
     """A network that grows in depth, width and resolution, and what these words mean in it.
 
     `shape_at` turns a scale into the family's integers, `stage_repeats` and `stage_channels` among them;
-    `construct` turns these into a module that takes one image batch `[batch, 3, input_px, input_px]`.
-    `last_block` names the modules that are the last layer of a stage (numbered from 0): a stage that is one
-    layer deeper, beyond the layers that the base has, costs just these once more.
+    `construct` turns these into a module that takes what `make_inputs` gives: by default one image batch
+    `[batch, 3, input_px, input_px]`. `size_at` is the input's size at a scale, by default pixels as the
+    rounding policy has them; a network that itself depends on it (`is_sized`) has it in its shape, too, as
+    `input_size`. `last_block` names the modules that are the last layer of a stage (numbered from 0): a
+    stage that is one layer deeper, beyond the layers that the base has, costs just these once more. Where
+    there are no such modules it is None, and deep networks are counted whole.
     """
 
     name: str
@@ -70,11 +77,15 @@ class ModelFamily(msgspec.Struct, frozen=True):
     source: str
     shape_at: Callable[[Scale], Shape]
     construct: Callable[[Shape], nn.Module]
-    last_block: Callable[[Shape, int], tuple[str, ...]]
+    last_block: LastBlock | None
     base_input_size: int = 224
     min_input_size: int = 32
     resolution_means: str = "side of the square input in pixels"
     input_unit: Literal["px", "tokens"] = "px"
+    size_at: Callable[[Scale], int] | None = None
+    is_sized: bool = False
+    make_inputs: Callable[[ModelSpec, int], tuple[torch.Tensor, ...]] | None = None
+    channel_divisor: int = CHANNEL_DIVISOR
     is_monotone: bool = True
     digest: None = None
 
@@ -103,7 +114,7 @@ class ModelFamily(msgspec.Struct, frozen=True):
         Raises:
             UsageError: a scale that this architecture cannot have.
         """
-        size = scale.pixels(self.base_input_size) if input_size is None else input_size
+        size = self._size(scale) if input_size is None else input_size
         if size < self.min_input_size:
             raise UsageError(
                 f"resolution factor {scale.resolution:.3g} makes the input {size} {self.input_unit}, "
@@ -112,8 +123,8 @@ class ModelFamily(msgspec.Struct, frozen=True):
         base = self.shape_at(Scale(rounding=scale.rounding))
         self._check_minimum("depth", scale.depth, max(many(base, "stage_repeats")), 1, "layer")
         widest = max(many(base, "stage_channels"))
-        self._check_minimum("width", scale.width, widest, CHANNEL_DIVISOR, "channels")
-        shape = self.shape_at(scale)
+        self._check_minimum("width", scale.width, widest, self.channel_divisor, "channels")
+        shape = self.shape_at(scale) | ({"input_size": size} if self.is_sized else {})
         blocks = sum(many(shape, "stage_repeats"))
         if blocks > _MAX_BLOCKS:
             raise UsageError(
@@ -133,12 +144,15 @@ class ModelFamily(msgspec.Struct, frozen=True):
         return self.construct(spec.shape)
 
     def inputs(self, spec: ModelSpec, batch_size: int) -> tuple[torch.Tensor, ...]:
-        """One batch of random images, `[batch, 3, input_px, input_px]`."""
-        return image_batch(spec, batch_size)
+        """One batch of random inputs; of images `[batch, 3, input_px, input_px]`."""
+        return (self.make_inputs or image_batch)(spec, batch_size)
 
     def quoted(self, spec: ModelSpec) -> Quoted | None:  # noqa: ARG002 - the papers' results join by themselves
         """None: what the papers printed is in `scaleprof.scaling.results`."""
         return None
+
+    def _size(self, scale: Scale) -> int:
+        return scale.pixels(self.base_input_size) if self.size_at is None else self.size_at(scale)
 
     def _check_minimum(self, name: str, factor: float, largest: int, least: int, unit: str) -> None:
         """Below this every stage is at its least, and a smaller factor means nothing."""
