@@ -4,8 +4,8 @@
 >>> run = sp.sweep(model="efficientnet_b0", phi=range(4))             # doctest: +SKIP
 >>> sp.report(run, "reports/b0.html")                                 # doctest: +SKIP
 
-`sweep`, `count`, `report`, `load` and `Scale` are imported on first use, so that `import scaleprof` (and
-`scaleprof --help`) does not pay for torch.
+`sweep`, `count`, `report`, `solve`, `load` and `Scale` are imported on first use, so that `import scaleprof`
+(and `scaleprof --help`) does not pay for torch.
 """
 
 from __future__ import annotations
@@ -18,20 +18,34 @@ from scaleprof.errors import ExitCode, ScaleprofError
 if TYPE_CHECKING:
     from scaleprof.app.reporting import load, report
     from scaleprof.app.run import Run
+    from scaleprof.app.solving import Solution, solve
     from scaleprof.app.sweeping import sweep
     from scaleprof.counting import count
     from scaleprof.scaling.rounding import Scale
 
 __version__ = "0.1.0"
 
-__all__ = ["ExitCode", "Run", "Scale", "ScaleprofError", "count", "load", "report", "sweep"]
+__all__ = [
+    "ExitCode",
+    "Run",
+    "Scale",
+    "ScaleprofError",
+    "Solution",
+    "count",
+    "load",
+    "report",
+    "solve",
+    "sweep",
+]
 
 _HOMES = {
     "Run": "scaleprof.app.run",
     "Scale": "scaleprof.scaling.rounding",
+    "Solution": "scaleprof.app.solving",
     "count": "scaleprof.counting",
     "load": "scaleprof.app.reporting",
     "report": "scaleprof.app.reporting",
+    "solve": "scaleprof.app.solving",
     "sweep": "scaleprof.app.sweeping",
 }
 

@@ -36,12 +36,22 @@ class Watcher:
         """These records are final or better than before, and on disk."""
 
 
+@dataclass(frozen=True)
+class Given:
+    """Records that a new run begins with, of another run on this machine."""
+
+    path: Path
+    header: RunHeader
+    records: tuple[Record, ...]
+
+
 @dataclass
 class Ledger:
     """Takes what is measured, begins or continues the run, and keeps every record at once.
 
     Use it as a context manager: it opens a run to resume, and closes the file. Workers keep in `folder` what
-    they compile and export, for the workers of later launches.
+    they compile and export, for the workers of later launches. Where a run has several parts, one after
+    another (`go_on`), its header tells `header_plan`; `given` are records that it begins with.
     """
 
     planned: SweepPlan
@@ -51,6 +61,8 @@ class Ledger:
     command: tuple[str, ...]
     watcher: Watcher
     folder: Path
+    header_plan: Plan | None = None
+    given: Given | None = None
     _header: RunHeader | None = None
     _writer: RunWriter | None = None
     _records: dict[tuple[object, ...], Record] = field(default_factory=dict)
@@ -74,6 +86,15 @@ class Ledger:
     def __exit__(self, *_error: object) -> None:
         if self._writer is not None:
             self._writer.close()
+
+    def go_on(self, planned: SweepPlan, watcher: Watcher) -> None:
+        """Take the next part of the run: models that it lacks, and some that are measured once more.
+
+        A record that is measured again replaces its earlier one.
+        """
+        self.planned, self.watcher = planned, watcher
+        self._done_s, self._work_s = 0.0, planned.work_s({})
+        self._unsettled = [*self._renamed(), *self._new_unfit()]
 
     def finished_launches(self) -> dict[int, tuple[Launch, ...]]:
         """The complete launches that a resumed run holds of each job."""
@@ -104,8 +125,18 @@ class Ledger:
         self.watcher.stepped(step, min(1.0, self._done_s / self._work_s))
 
     def keep(self, progress: Sequence[Progress]) -> None:
-        """Make records of what is known and put them on disk."""
-        self._store([self._record(one) for one in progress])
+        """Make records of what is known and put them on disk.
+
+        What an interruption cut off in its first launch does not replace what was measured whole.
+        """
+        self._store([self._record(one) for one in progress if not self._is_cut_short(one)])
+
+    def _is_cut_short(self, progress: Progress) -> bool:
+        held = self._records.get(_key(progress.job))
+        if held is None or progress.failure is not None:
+            return False
+        then, now = (any(launch.complete for launch in one.launches) for one in (held, progress))
+        return then and not now
 
     def log(self) -> RunLog:
         """The header and all records, in the sweep's order."""
@@ -119,10 +150,12 @@ class Ledger:
 
     def _begin(self, described: Host) -> None:
         if self._header is not None:
-            self._check_same(self._header, described)
+            _check_same(self.output, self._header, described, "begin a new run with another -o")
             self._settle()
             return
-        planned = self.planned
+        planned, given = self.planned, self.given
+        if given is not None:
+            _check_same(given.path, given.header, described, "leave out --run")
         self._header = RunHeader(
             scaleprof=scaleprof.__version__,
             command=self.command,
@@ -130,12 +163,14 @@ class Ledger:
             host=described,
             protocol=PROTOCOL_VERSION,
             seed=planned.seed,
-            plan=planned.plan,
+            plan=self.header_plan or planned.plan,
         )
         if self.output is not None:
             self._writer = RunWriter.create(self.output, self._header, overwrite=self.overwrite)
         self.watcher.began(self.output)
-        self._store([*planned.unfit.values()])
+        if given is not None:
+            self._write(given.records)
+        self._store([*self._renamed(), *self._new_unfit()])
 
     def _take_over(self, done: RunLog) -> None:
         """Go on with a run: its records, under the names that this sweep asks for.
@@ -144,7 +179,7 @@ class Ledger:
             HostMismatchError: the run was measured by another plan.
             UsageError: a name of this sweep means another model there.
         """
-        self._check_protocol(done.header)
+        check_protocol(self.output, done.header, "begin a new run with another -o")
         _check_plan(self.output, done.header.plan, self.planned.plan)
         self._header = done.header
         self._records = {record.key: record for record in done.records}
@@ -157,8 +192,7 @@ class Ledger:
                     f"rounding, matching or code?): begin a new run with another -o"
                 )
             self._check_cost(job)
-        unfit = [record for record in self.planned.unfit.values() if record.key not in self._records]
-        self._unsettled = [*self._renamed(), *unfit]
+        self._unsettled = [*self._renamed(), *self._new_unfit()]
 
     def _check_cost(self, job: Job) -> None:
         """A person's builder may have changed since; its factors are the same, its network is not."""
@@ -177,6 +211,10 @@ class Ledger:
         unsettled, self._unsettled = self._unsettled, []
         self._store(unsettled)
 
+    def _new_unfit(self) -> list[Record]:
+        """Why models of this plan are not run, of which nothing better is known."""
+        return [record for record in self.planned.unfit.values() if record.key not in self._records]
+
     def _renamed(self) -> list[Record]:
         """Records of networks that this sweep knows by another name, with both names."""
         renamed = []
@@ -191,29 +229,15 @@ class Ledger:
                 renamed.append(msgspec.structs.replace(record, spec=spec))
         return renamed
 
-    def _check_protocol(self, header: RunHeader) -> None:
-        if header.protocol != PROTOCOL_VERSION:
-            raise HostMismatchError(
-                f"{self.output} was measured by protocol {header.protocol}, this is {PROTOCOL_VERSION}: "
-                f"the two are not comparable, begin a new run with another -o"
-            )
-
-    def _check_same(self, header: RunHeader, described: Host) -> None:
-        then, now = header.host.stable_part(), described.stable_part()
-        for name, value in then.items():
-            if now[name] != value:
-                raise HostMismatchError(
-                    f"{self.output} was measured with {name} {value}, this is {now[name]}: "
-                    f"the two are not comparable, begin a new run with another -o"
-                )
-
     def _store(self, records: Sequence[Record]) -> None:
-        if not records:
-            return
+        if records:
+            self._write(records)
+            self.watcher.kept(records)
+
+    def _write(self, records: Sequence[Record]) -> None:
         if self._writer is not None:
             self._writer.append(records)
         self._records.update({record.key: record for record in records})
-        self.watcher.kept(records)
 
     def _record(self, progress: Progress) -> Record:
         job, failure = progress.job, progress.failure
@@ -254,6 +278,34 @@ def _rule(spec: ModelSpec) -> tuple[object, ...]:
 def _size(record: Record) -> str:
     spec = record.spec
     return "inputs of its own" if spec.input_size is None else f"{spec.input_size} {spec.input_unit}"
+
+
+def check_protocol(path: Path | None, header: RunHeader, way_out: str) -> None:
+    """Refuse to set measurements of another protocol beside those of this one.
+
+    Raises:
+        HostMismatchError: the run was measured by another protocol.
+    """
+    if header.protocol != PROTOCOL_VERSION:
+        raise HostMismatchError(
+            f"{path} was measured by protocol {header.protocol}, this is {PROTOCOL_VERSION}: "
+            f"the two are not comparable, {way_out}"
+        )
+
+
+def _check_same(path: Path | None, header: RunHeader, described: Host, way_out: str) -> None:
+    """Hold the machine that a run was measured on against this one.
+
+    Raises:
+        HostMismatchError: they differ in what measurements depend on.
+    """
+    then, now = header.host.stable_part(), described.stable_part()
+    for name, value in then.items():
+        if now[name] != value:
+            raise HostMismatchError(
+                f"{path} was measured with {name} {value}, this is {now[name]}: "
+                f"the two are not comparable, {way_out}"
+            )
 
 
 def _check_plan(path: Path | None, then: Plan, now: Plan) -> None:

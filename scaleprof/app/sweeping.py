@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -18,10 +18,11 @@ from scaleprof.engines.local import AllocatorPolicy
 from scaleprof.errors import MeasuringError, UsageError
 from scaleprof.measuring.presets import make_plan
 from scaleprof.measuring.schedule import Schedule
-from scaleprof.records import MatchMetric, Phi, Record
+from scaleprof.records import Launch, MatchMetric, Phi, Record, RunLog
+from scaleprof.reporting.accuracy import join_logs, read_accuracies
 from scaleprof.scaling.rounding import RoundingName
 from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
-from scaleprof.store import check_replaceable, read_run
+from scaleprof.store import RunWriter, check_replaceable, read_run
 
 SEARCHED_BATCH = "max"
 
@@ -52,17 +53,34 @@ def run_sweep(
             planned, output, resume, overwrite, tuple(command), watcher or Watcher(), Path(folder)
         ) as ledger,
     ):
-        done = ledger.finished_launches()
-        groups = [[planned.jobs[number] for number in group] for group in planned.groups]
-        Schedule(
-            plan=planned.plan,
-            open_bench=ledger.open_bench,
-            keep=ledger.keep,
-            observe=ledger.observe,
-            clock=time.monotonic,
-            seed=planned.seed,
-        ).run(groups, done)
-        return Run(ledger.log())
+        measure(ledger, ledger.finished_launches())
+        log = ledger.log()
+    return Run(_with_accuracies(log, planned, output), planned.doubts)
+
+
+def measure(ledger: Ledger, done: Mapping[int, tuple[Launch, ...]]) -> None:
+    """Measure what the ledger has planned; `done` are launches, by job, that need not be done again."""
+    planned = ledger.planned
+    Schedule(
+        plan=planned.plan,
+        open_bench=ledger.open_bench,
+        keep=ledger.keep,
+        observe=ledger.observe,
+        clock=time.monotonic,
+        seed=planned.seed,
+    ).run([[planned.jobs[number] for number in group] for group in planned.groups], done)
+
+
+def _with_accuracies(log: RunLog, planned: SweepPlan, output: Path | None) -> RunLog:
+    """The run with the accuracies that were given, on records that it held before, too; so in its file."""
+    if planned.accuracies is None:
+        return log
+    (joined,), _ = join_logs(planned.accuracies, [log])
+    changed = [now for now, then in zip(joined.records, log.records, strict=True) if now != then]
+    if changed and output is not None:
+        with RunWriter.resume(output) as writer:
+            writer.append(changed)
+    return joined
 
 
 def plan_with_batches(
@@ -73,6 +91,7 @@ def plan_with_batches(
     search: bool = True,
     on_done: OnDone = lambda _done, _total: None,
     on_trial: OnTrial = lambda _job, _trial: None,
+    on_doubts: Callable[[Sequence[str]], None] = lambda _doubts: None,
     **options: Any,
 ) -> SweepPlan:
     """The plan of a sweep; where `max` is among the batches, with those that a search finds.
@@ -80,10 +99,11 @@ def plan_with_batches(
     Args:
         choice: the models.
         batch_size: sizes, and `max`.
-        known: records of a run that is resumed, whose searches are taken over.
+        known: records of a run that is resumed, whose searches and accuracies are taken over.
         search: whether to search; without, `max` counts as a batch of one.
         on_done: told of models counted.
         on_trial: told of batches tried.
+        on_doubts: told, before anything runs, of what is doubtful about the table of accuracies.
         options: as for `plan_sweep`.
     """
     asked = [batch_size] if isinstance(batch_size, (int, str)) else list(batch_size)
@@ -91,13 +111,16 @@ def plan_with_batches(
     for size in asked:
         if not isinstance(size, int) and size != SEARCHED_BATCH:
             raise UsageError(f"--batch-size {size} is not a whole number above zero, nor {SEARCHED_BATCH}")
-    planned = plan_sweep(choice, batch_size=sizes or 1, on_done=on_done, **options)
+    planned = plan_sweep(choice, batch_size=sizes or 1, known=known, on_done=on_done, **options)
+    on_doubts(planned.doubts)
     if len(sizes) == len(asked) or not search:
         return planned
     searched = find_batches(planned, known=known, on_trial=on_trial)
     if not searched:
         return planned
-    return plan_sweep(choice, batch_size=sizes, counted=planned.networks, searched=searched, **options)
+    return plan_sweep(
+        choice, batch_size=sizes, counted=planned.networks, searched=searched, known=known, **options
+    )
 
 
 def sweep(
@@ -119,6 +142,7 @@ def sweep(
     match: MatchMetric | Literal["none"] | None = None,
     preset: str = "default",
     seed: int = 0,
+    accuracy: str | Path | None = None,
     output: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -136,7 +160,8 @@ def sweep(
         threads: CPU threads, one number or several; by default the CPUs that this process may use.
         dtype: `fp32`, `bf16`, `fp16`, or several.
         memory_format: `contiguous`, `channels_last`, or both.
-        mode: `infer`, or `train` for steps of forward pass, backward pass and optimizer.
+        mode: `infer`, `train` for steps of forward pass, backward pass and optimizer, or `decode` for one
+            new token a sample against a key–value cache.
         runtime: `eager`, `compile`, `onnxruntime`, `openvino`, on CUDA `cudagraph`, or several.
         cast: how to compute in a dtype: `weights` are cast with the inputs, `autocast`, or both.
         allocator: `pinned` (the same in every process), or `default` for malloc as the environment has it.
@@ -145,6 +170,8 @@ def sweep(
         match: the metric (`macs`, `params`, `activations`) to bring to base × 2^φ for every strategy.
         preset: `quick` (1 launch), `default` (3) or `rigorous` (5).
         seed: of weights, inputs and visiting order.
+        accuracy: a CSV file of accuracies that the run keeps with its models; what it has that joins none of
+            them is in the run's `doubts`.
         output: a run file to keep the results in as they come.
         resume: go on with the run in `output`.
         overwrite: replace the run in `output`.
@@ -153,6 +180,7 @@ def sweep(
         ScaleprofError: the request cannot be carried out; the message says why and what to do.
     """
     path = None if output is None else Path(output)
+    accuracies = None if accuracy is None else read_accuracies(accuracy)
     planned = plan_with_batches(
         choose(model, strategies, phi, bases=bases, rounding=rounding, match=match),
         device=device,
@@ -166,6 +194,7 @@ def sweep(
         allocator=allocator,
         plan=make_plan(preset),
         seed=seed,
+        accuracies=accuracies,
         known=read_run(path).records if resume and path is not None and path.exists() else (),
     )
     asked: dict[str, object] = {
@@ -178,5 +207,6 @@ def sweep(
     asked |= {"threads": threads, "dtype": dtype, "memory_format": memory_format, "mode": mode}
     asked |= {"runtime": runtime, "cast": cast, "allocator": allocator}
     asked |= {"bases": bases, "rounding": rounding, "match": match, "preset": preset, "seed": seed}
+    asked |= {} if accuracy is None else {"accuracy": str(accuracy)}
     command = (f"scaleprof.sweep({', '.join(f'{name}={value!r}' for name, value in asked.items())})",)
     return run_sweep(planned, output=path, resume=resume, overwrite=overwrite, command=command)

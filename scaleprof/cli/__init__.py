@@ -24,6 +24,7 @@ from scaleprof.cli.models import models
 from scaleprof.cli.options import write_out
 from scaleprof.cli.report import report
 from scaleprof.cli.show import show
+from scaleprof.cli.solve import solve
 from scaleprof.cli.sweep import sweep
 from scaleprof.errors import ExitCode, ScaleprofError
 from scaleprof.measuring.host import OPENMP_WAITING
@@ -42,7 +43,7 @@ def cli(context: click.Context) -> None:
         write_out(context.get_help())
 
 
-for _command in (sweep, count, report, show, models, env, doctor):
+for _command in (sweep, count, report, solve, show, models, env, doctor):
     cli.add_command(_command)
     for _option in _command.params:
         if isinstance(_option, click.Option):

@@ -89,7 +89,7 @@ def format_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
-class _BudgetText(click.types.StringParamType):
+class BudgetText(click.types.StringParamType):
     """A text with budgets; in the environment, too, commas separate several."""
 
     envvar_list_splitter = ","
@@ -98,7 +98,7 @@ class _BudgetText(click.types.StringParamType):
 def budget_option(command: Command) -> Command:
     """`--budget`: what the recommended model may cost."""
     return click.option(
-        "--budget", "budgets", multiple=True, type=_BudgetText(), metavar="METRIC<=QUANTITY",
+        "--budget", "budgets", multiple=True, type=BudgetText(), metavar="METRIC<=QUANTITY",
         help='What a model may cost, such as "latency_ms<=10", "peak_memory_bytes<=2GiB" or '
         '"throughput_per_s>=100" (in quotes); repeatable. The best model within is recommended.',
     )(command)  # fmt: skip

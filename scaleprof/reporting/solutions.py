@@ -230,16 +230,9 @@ def _cells(rows: Sequence[SolvedRow]) -> list[list[str]]:
     several = len({row.model for row in rows}) > 1
     accurate = any(row.row.accuracy is not None for row in rows)
     budgets = rows[0].budgets if rows else ()
-    header = [
-        "strategy",
-        "φ",
-        "model",
-        *(f"{budget} [95 %]" for budget in budgets),
-        "standing",
-        "MACs",
-        "params",
-    ]
-    header += ["÷ base [95 %]", *["accuracy"] * accurate, "iterations", "ended"]
+    beside = all(budget.metric != "ratio_to_base" for budget in budgets)
+    header = ["strategy", "φ", "model", *(f"{budget} [95 %]" for budget in budgets), "standing", "MACs"]
+    header += ["params", *["÷ base [95 %]"] * beside, *["accuracy"] * accurate, "iterations", "ended"]
     body = []
     for row in rows:
         cells = [f"{row.model} {row.strategy}" if several else row.strategy, _phi_text(row), row.spec_id]
