@@ -1,4 +1,4 @@
-"""Draws the README's pictures, light and dark, from the kept report: `python docs/pictures.py` (needs Chromium)."""
+"""Draws the README's pictures from the kept report, light and dark: `python docs/pictures.py`."""
 
 from __future__ import annotations
 

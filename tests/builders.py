@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from scaleprof.measuring.messages import Built, CeilingsMeasured, Job, Visited
 from scaleprof.measuring.presets import make_plan
+from scaleprof.models import FAMILIES
 from scaleprof.records import (
     Cost,
     DType,
@@ -39,6 +40,11 @@ HOST = Host(
     allocator="glibc pinned",
 )
 CPU = Workload("cpu", batch_size=1, threads=2)
+
+# Families whose base runs in a second; those of sequences and of large images run in tests of their own.
+QUICK_FAMILIES = [
+    name for name, family in FAMILIES.items() if family.input_unit == "px" and family.base_input_size < 512
+]
 
 
 def make_spec(

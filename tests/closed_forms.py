@@ -1,8 +1,9 @@
-"""MACs and parameters of one image through each family, in plain integer arithmetic.
+"""MACs, parameters and activations of one image through each family, in plain integer arithmetic.
 
 Derived from the papers and from torchvision's definitions; nothing here runs a network or knows scaleprof.
-A MAC is a multiply-add of a convolution or a linear layer; biases, norms, activations and pooling cost none.
-Every function takes the input's side in pixels and the family's integers, and gives (MACs, parameters).
+A MAC is a multiply-add of a convolution or a linear layer; biases, norms, activation functions and pooling
+cost none. Activations are the numbers that these layers put out. Every function takes the input's side in
+pixels and the family's integers, and gives (MACs, parameters, activations).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial, wraps
 from typing import NamedTuple, ParamSpec
 
-Counted = tuple[int, int]  # MACs, parameters
+Counted = tuple[int, int, int]  # MACs, parameters, activations
 Layers = Iterator[Counted]
 P = ParamSpec("P")
 
@@ -23,8 +24,8 @@ def total(layers: Callable[P, Layers]) -> Callable[P, Counted]:
 
     @wraps(layers)
     def added(*args: P.args, **kwargs: P.kwargs) -> Counted:
-        macs, params = zip(*layers(*args, **kwargs), strict=True)
-        return sum(macs), sum(params)
+        macs, params, activations = zip(*layers(*args, **kwargs), strict=True)
+        return sum(macs), sum(params), sum(activations)
 
     return added
 
@@ -37,13 +38,13 @@ def half(side: int) -> int:
 def conv(c_in: int, c_out: int, kernel: int, side: int, *, groups: int = 1, bias: bool = True) -> Counted:
     """A convolution whose output is `side` pixels high and wide."""
     weights = kernel * kernel * (c_in // groups) * c_out
-    return weights * side * side, weights + c_out * bias
+    return weights * side * side, weights + c_out * bias, c_out * side * side
 
 
 def conv_norm(c_in: int, c_out: int, kernel: int, side: int, *, groups: int = 1) -> Counted:
     """A convolution without bias, then batch norm: a factor and a shift a channel."""
-    macs, params = conv(c_in, c_out, kernel, side, groups=groups, bias=False)
-    return macs, params + 2 * c_out
+    macs, params, activations = conv(c_in, c_out, kernel, side, groups=groups, bias=False)
+    return macs, params + 2 * c_out, activations
 
 
 def linear(c_in: int, c_out: int) -> Counted:
@@ -53,7 +54,7 @@ def linear(c_in: int, c_out: int) -> Counted:
 
 def norm(channels: int) -> Counted:
     """A layer norm: no MACs, a factor and a shift a channel."""
-    return 0, 2 * channels
+    return 0, 2 * channels, 0
 
 
 def squeeze_excite(channels: int, squeezed: int) -> Layers:
@@ -189,10 +190,26 @@ def mobilenet_v3_large(
     expanded_channels: Sequence[int],
     head_channels: int,
 ) -> Layers:
-    """Howard et al. 2019, table 1; the last convolution has six times the last stage's channels."""
+    """Howard et al. 2019, table 1."""
+    yield from mobilenet_v3_features(
+        px, stem_channels, stage_channels, stage_repeats, expanded_channels, last_stride=2
+    )
+    yield linear(6 * stage_channels[-1], head_channels)
+    yield linear(head_channels, CLASSES)
+
+
+def mobilenet_v3_features(
+    px: int,
+    stem_channels: int,
+    stage_channels: Sequence[int],
+    stage_repeats: Sequence[int],
+    expanded_channels: Sequence[int],
+    last_stride: int,
+) -> Layers:
+    """What comes before the pooling; the last convolution has six times the last stage's channels."""
     side = half(px)
     yield conv_norm(3, stem_channels, 3, side)
-    placed = blocks(stem_channels, side, stage_channels, stage_repeats, (1, 2, 2, 2, 1, 2))
+    placed = blocks(stem_channels, side, stage_channels, stage_repeats, (1, 2, 2, 2, 1, last_stride))
     # The base's blocks expand by numbers of their own; further ones of a stage do as its last.
     first, sizes = (0, 1, 3, 6, 10, 12), (1, 2, 3, 4, 2, 3)
     for at in placed:
@@ -201,8 +218,6 @@ def mobilenet_v3_large(
         yield from inverted_residual(at, expanded, (3, 3, 5, 3, 3, 5)[at.stage], squeezed)
         side = at.side
     yield conv_norm(stage_channels[-1], 6 * stage_channels[-1], 1, side)
-    yield linear(6 * stage_channels[-1], head_channels)
-    yield linear(head_channels, CLASSES)
 
 
 def _nearest_eight(channels: int) -> int:
@@ -230,12 +245,17 @@ def resnet(
             yield conv_norm(at.c_in, inner, 3, at.side)
             yield conv_norm(inner, at.c_out, 3, at.side)
         else:
-            yield conv_norm(at.c_in, inner, 1, at.side_in)
-            yield conv_norm(inner, inner, 3, at.side)
-            yield conv_norm(inner, at.c_out, 1, at.side)
+            yield from bottleneck(at, inner)
         if at.changes:
             yield conv_norm(at.c_in, at.c_out, 1, at.side)
     yield linear(outer[-1], CLASSES)
+
+
+def bottleneck(at: Block, inner: int) -> Layers:
+    """He et al. 2016, figure 5, without the shortcut."""
+    yield conv_norm(at.c_in, inner, 1, at.side_in)
+    yield conv_norm(inner, inner, 3, at.side)
+    yield conv_norm(inner, at.c_out, 1, at.side)
 
 
 @total
@@ -277,7 +297,7 @@ def convnext(px: int, *, stage_channels: Sequence[int], stage_repeats: Sequence[
             yield norm(channels)
             yield conv(channels, 4 * channels, 1, side)
             yield conv(4 * channels, channels, 1, side)
-            yield 0, channels  # the layer scale
+            yield 0, channels, 0  # the layer scale
         before = channels
     yield norm(before)
     yield linear(before, CLASSES)

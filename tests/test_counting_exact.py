@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from builders import QUICK_FAMILIES
 from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 from torch.profiler import ProfilerActivity, profile
@@ -117,7 +118,11 @@ def test_training_a_linear_layer_on_a_batch_of_inputs_that_need_none() -> None:
     assert count(network, torch.empty(5, 8), mode="train").macs == 5 * (2 * 8 * 16 + 3 * 16 * 4)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+# Embeddings are no products, and bases of over a hundred million parameters are slow: tests of their own.
+OF_IMAGES = [name for name, family in FAMILIES.items() if family.input_unit == "px"]
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_a_training_step_of_a_family_is_three_passes_but_for_the_first_layer(name: str) -> None:
     family = FAMILIES[name]
     infer, train = (trace_spec(family, base_spec(family), mode).cost for mode in ("infer", "train"))
@@ -148,7 +153,7 @@ def allocator_peak_bytes(run: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("mode", ["infer", "train"])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", QUICK_FAMILIES)
 def test_the_memory_forecast_is_within_15_percent_of_torchs_allocator(name: str, mode: Mode) -> None:
     family = FAMILIES[name]
     spec = base_spec(family)

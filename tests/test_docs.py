@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import subprocess
@@ -84,8 +85,18 @@ def test_what_the_readme_prints_is_the_run_that_is_kept() -> None:
 
 def test_the_kept_report_is_of_the_kept_run() -> None:
     page = (ROOT / "reports" / "efficientnet_b0-cpu.html").read_text(encoding="utf-8")
-    for row in sp.load(ROOT / "profiles" / "efficientnet_b0-cpu.jsonl").rows:
-        assert f'data-metric="latency_ms" data-value="{row.latency_ms}"' in page
+    data = page.partition('id="scaleprof-data">')[2].partition("</script>")[0]
+    (run,) = json.loads(data)
+    rows = sp.load(ROOT / "profiles" / "efficientnet_b0-cpu.jsonl").rows
+    assert run["rows"]["columns"]["spec_id"] == [row.spec_id for row in rows]
+    assert run["rows"]["columns"]["latency_ms"] == pytest.approx([row.latency_ms for row in rows], rel=1e-6)
+    assert all(f"<td>{latency_text(row)}</td>" in page for row in rows)
+
+
+def test_the_page_on_reports_holds_the_table_of_its_benchmark() -> None:
+    page = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- report -->")[2].partition("<!-- /report -->")[0]
+    assert re.findall(r"^\| ([0-9,]+) records", table, flags=re.MULTILINE) == ["13", "200", "2,000"]
 
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_program() -> None:

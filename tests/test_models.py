@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from builders import QUICK_FAMILIES
 from conftest import Scaleprof
 
 import scaleprof as sp
@@ -24,7 +25,7 @@ from scaleprof.engines.local import LocalBench, open_worker
 from scaleprof.errors import UsageError
 from scaleprof.measuring.messages import Job
 from scaleprof.measuring.rounds import JobFailedError
-from scaleprof.models import FAMILIES, find_model
+from scaleprof.models import find_model
 from scaleprof.records import Workload
 from scaleprof.scaling.sweep import Sweep, expand, parse_phi
 
@@ -296,7 +297,11 @@ def worker() -> Iterator[LocalBench]:
 
 @pytest.mark.parametrize(
     "reference",
-    [*FAMILIES, *(f"{EXAMPLES / name}.py:build" for name in ("own_cnn", "own_inputs")), "timm:resnet10t"],
+    [
+        *QUICK_FAMILIES,
+        *(f"{EXAMPLES / name}.py:build" for name in ("own_cnn", "own_inputs")),
+        "timm:resnet10t",
+    ],
 )
 def test_every_model_runs_in_a_worker_with_outputs_of_order_one(worker: LocalBench, reference: str) -> None:
     model = find_model(reference)

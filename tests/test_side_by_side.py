@@ -53,8 +53,8 @@ def test_each_model_is_compared_with_the_first_workload_in_the_rounds_that_both_
         assert openvino is not None
         assert openvino.row.ratio_to_eager == 1.5
     assert beside.sentences == (
-        "compile takes 0.500 times as long as eager (median of 7 models, 0.500 to 0.500): faster for 7, slower for "
-        "0, undecided for 0 (95 %, in the same rounds).",
+        "compile takes 0.500 times as long as eager (median of 7 models, 0.500 to 0.500): faster for 7, "
+        "slower for 0, undecided for 0 (95 %, in the same rounds).",
         "openvino takes 1.50 times as long as eager (median of 7 models, 1.50 to 1.50): faster for 0, slower "
         "for 7, undecided for 0 (95 %, in the same rounds).",
     )

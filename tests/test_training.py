@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 import torch
-from builders import make_launch, make_log, make_record
+from builders import QUICK_FAMILIES, make_launch, make_log, make_record
 from torch import nn
 
 from scaleprof.counting import count_spec
@@ -56,7 +56,7 @@ def small_step(
     return network, TrainingStep(forward, network, workload)
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("name", sorted(QUICK_FAMILIES))
 def test_every_family_trains(name: str) -> None:
     with recording("train"):
         prepared = Preparer("cpu", 0).prepare(family_job(name))

@@ -13,10 +13,10 @@ from scaleprof.records import Cost, Mode, ModelSpec
 
 
 class CostBook:
-    """What networks cost in a mode, remembered by what makes them the same network."""
+    """What networks cost in a `mode`, remembered by what makes them the same network."""
 
     def __init__(self, mode: Mode = "infer") -> None:
-        self._mode = mode
+        self.mode = mode
         self._costs: dict[tuple[object, ...], Cost] = {}
 
     def cost(self, model: Model, spec: ModelSpec) -> Cost:
@@ -29,5 +29,5 @@ class CostBook:
         network = msgspec.structs.replace(spec, unmatched=None).identity
         if network not in self._costs:
             with redirect_stdout(sys.stderr):  # stdout carries data; what a network prints is talk
-                self._costs[network] = count_spec(model, spec, self._mode)
+                self._costs[network] = count_spec(model, spec, self.mode)
         return self._costs[network]

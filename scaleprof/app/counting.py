@@ -13,7 +13,7 @@ from scaleprof.app.choosing import DEFAULT_MODEL, DEFAULT_PHI, Choice, choose
 from scaleprof.app.costs import CostBook
 from scaleprof.app.matching import Matcher
 from scaleprof.errors import CountingError, ModelError, UsageError
-from scaleprof.models.family import Model
+from scaleprof.models.family import Model, why_no_decoding
 from scaleprof.models.user import UserModel
 from scaleprof.records import (
     BASE_STRATEGY,
@@ -83,7 +83,7 @@ def count_choice(
     """
     costs = CostBook(mode)
     for model in choice.models.values():
-        if isinstance(model, UserModel):
+        if isinstance(model, UserModel) and mode != "decode":
             check_builder(model, choice, costs)
     specs = _list_specs(choice, costs, on_done)
     counted = []
@@ -117,6 +117,10 @@ def count_specs(choice: Choice, specs: Sequence[ModelSpec], costs: CostBook) -> 
     """Each spec with its cost, one by one."""
     for spec in specs:
         model = choice.models[spec.model]
+        refused = why_no_decoding(model) if costs.mode == "decode" else None
+        if refused is not None:
+            yield Counted(spec, None, None, status="unsupported", reason=refused)
+            continue
         try:
             base = costs.cost(model, base_spec(model, spec.rounding))
             cost = costs.cost(model, spec)

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 @model_options
 @click.option(
     "--mode",
-    type=click.Choice(["infer", "train"]),
+    type=click.Choice(["infer", "train", "decode"]),
     default="infer",
     show_default=True,
-    help="A forward pass, or a training step: forward and backward, gradients and optimizer.",
+    help="A forward pass; a training step (forward and backward, gradients and optimizer); or one new token "
+    "against a key–value cache.",
 )
 @click.option("--by-operator", is_flag=True, help="Show what each operator contributes.")
 @click.option(
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 @click.option("--strict-count", is_flag=True, help="Fail (exit 3) if an operator has no formula.")
 @format_option
 def count(
-    mode: Literal["infer", "train"],
+    mode: Literal["infer", "train", "decode"],
     by_operator: bool,
     by_module: int | None,
     cross_check: str | None,
@@ -86,8 +87,8 @@ def count(
 def _check_views(by_operator: bool, by_module: int | None, cross_check: str | None, mode: str) -> None:
     if by_operator + (by_module is not None) + bool(cross_check) > 1:
         raise UsageError("--by-operator, --by-module and --cross-check are three views: ask for one")
-    if cross_check and mode == "train":
-        raise UsageError("--cross-check fvcore counts forward passes: leave --mode train out")
+    if cross_check and mode != "infer":
+        raise UsageError(f"--cross-check fvcore counts forward passes: leave --mode {mode} out")
 
 
 def _breakdown(

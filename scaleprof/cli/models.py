@@ -11,8 +11,12 @@ import click
 from scaleprof.cli.options import choose_models, say_counting, scaling_options, write_out
 from scaleprof.errors import ExitCode
 from scaleprof.models import FAMILIES, announced
-from scaleprof.models.family import Model
+from scaleprof.models.family import Model, why_no_decoding
+from scaleprof.records import Mode
 from scaleprof.scaling.published import TABLES
+from scaleprof.scaling.rules import DIMENSIONS
+from scaleprof.scaling.sequences import law_of
+from scaleprof.scaling.theory import Term, powers_at_base
 
 if TYPE_CHECKING:
     from scaleprof.reporting.rows import CostRow
@@ -59,11 +63,32 @@ def _summary(model: Model) -> dict[str, str]:
         "name": model.name,
         "title": model.title,
         **model.means,
+        **({"note": model.note} if model.note else {}),
+        **_growth(model),
         "base input": size,
+        "modes": ", ".join(_modes(model)),
         "published phi": ", ".join(f"{row.name if row.number is None else row.number}" for row in rows)
         or "none",
         "source": model.source,
     }
+
+
+def _modes(model: Model) -> tuple[Mode, ...]:
+    return ("infer", "train") if why_no_decoding(model) else ("infer", "train", "decode")
+
+
+def _growth(model: Model) -> dict[str, str]:
+    """How a family with a law of its own grows at its base, in a line."""
+    law = law_of(model.name)
+    if law is None:
+        return {}
+    counts = {"MACs": law.macs, "parameters": law.params, "activations": law.activations}
+    return {"at the base": "; ".join(f"{name} go with {_powers(terms)}" for name, terms in counts.items())}
+
+
+def _powers(terms: tuple[Term, ...]) -> str:
+    powers = zip(DIMENSIONS, powers_at_base(terms), strict=True)
+    return " · ".join(f"{name}^{power:.2f}" for name, power in powers if power)
 
 
 def _facts(model: Model) -> dict[str, object]:
@@ -72,6 +97,8 @@ def _facts(model: Model) -> dict[str, object]:
         "name": model.name,
         "title": model.title,
         **model.means,
+        "note": model.note,
+        "modes": _modes(model),
         "base_input_size": model.base_input_size,
         "input_unit": model.input_unit,
         "published": [row.name for row in TABLES.get(model.name, ())],

@@ -49,7 +49,7 @@ _ASK_BEYOND_S = 15 * 60
     default="1",
     show_default=True,
     metavar="N,N…|max",
-    help="Images per pass; max searches the largest that fits and the one with the best throughput.",
+    help="Samples per pass; max searches the largest that fits and the one with the best throughput.",
 )
 @click.option("--threads", metavar="N,N…", help="CPU threads  [default: the CPUs this process may use]")
 @click.option(
@@ -68,10 +68,11 @@ _ASK_BEYOND_S = 15 * 60
 )
 @click.option(
     "--mode",
-    type=click.Choice(["infer", "train"]),
+    type=click.Choice(["infer", "train", "decode"]),
     default="infer",
     show_default=True,
-    help="A forward pass, or a training step: forward, backward and AdamW, timed apart and together.",
+    help="A forward pass; a training step (forward, backward and AdamW, timed apart and together); or one "
+    "new token a sample against a key–value cache.",
 )
 @click.option(
     "--runtime",
@@ -183,6 +184,7 @@ def sweep(
     scaleprof sweep -m resnet50 -m torchvision:vit_b_16 --match macs
     scaleprof sweep --runtime eager,compile,onnxruntime,openvino --phi 0..1
     scaleprof sweep --mode train --batch-size 8
+    scaleprof sweep -m transformer_decoder --mode decode
     """
     _check_flags(
         resume=resume, overwrite=overwrite, output=output, no_report=no_report, report_path=report_path

@@ -143,6 +143,7 @@ def _trace_on(device: Literal["meta", "cpu"], twin: nn.Module, inputs: Sequence[
     with ExitStack() as stack:
         stack.enter_context(torch.set_grad_enabled(mode == "train"))
         stack.enter_context(in_parts(device))
+        stack.enter_context(_alone())
         stack.enter_context(ledger)
         stack.enter_context(attention_whole(ledger))
         outputs = twin(*own)
@@ -200,6 +201,22 @@ def _loss(outputs: Any) -> torch.Tensor:
     for term in terms[1:]:
         total = total + term
     return total
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let a sample be counted that cannot be trained alone.
+
+    torch refuses to normalise one value a channel, such as one sample's pooled image, since it has no
+    variance. What is counted is a sample's share of a batch, and nobody reads its outputs.
+    """
+    functional: Any = torch.nn.functional
+    verify = functional._verify_batch_size
+    functional._verify_batch_size = lambda size: None  # noqa: ARG005 - named as torch calls it
+    try:
+        yield
+    finally:
+        functional._verify_batch_size = verify
 
 
 @contextmanager

@@ -13,12 +13,14 @@ from torch import nn
 from scaleprof.counting.counter import Trace, bytes_of, make_cost, trace
 from scaleprof.counting.ledger import Tally
 from scaleprof.errors import NETWORK_ERRORS
-from scaleprof.models.family import LastBlock, Model, ModelFamily, many
+from scaleprof.models.family import LastBlock, Model, ModelFamily, inputs_for, many
 from scaleprof.records import Cost, Mode, ModelSpec, Shape
 
 
 def count_spec(model: Model, spec: ModelSpec, mode: Mode = "infer") -> Cost:
     """The cost of one sample through the model, built on the meta device: no memory, no arithmetic.
+
+    In decode mode a sample is one token, and its caches are alive from the start.
 
     A family's deep model is counted from a short one, whose stages have a layer more for each further copy
     of their last: its cost is affine in them, exactly (`trace_spec` is the oracle).
@@ -48,11 +50,11 @@ def trace_spec(model: Model, spec: ModelSpec, mode: Mode = "infer") -> Trace:
     for building in (torch.device("meta"), _parameters_on_meta()):
         try:
             with building:
-                network, inputs = model.build(spec), model.inputs(spec, 1)
+                network, inputs = model.build(spec), inputs_for(model, spec, 1, mode)
             return trace(network, *inputs, mode=mode, spend=True)
         except NETWORK_ERRORS:
             continue
-    return trace(model.build(spec), *model.inputs(spec, 1), mode=mode)
+    return trace(model.build(spec), *inputs_for(model, spec, 1, mode), mode=mode)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class Ledger(TorchDispatchMode):
             if result is not NotImplemented:
                 return result
         name = operator_name(func)
-        result = _normalised(args[0]) if _is_plain_norm(name, args) else func(*args, **kwargs)
+        result = _normalised(args) if _is_norm_on_meta(name, args) else func(*args, **kwargs)
         self.keep_alive(result)
         if func.is_view:
             return result
@@ -171,14 +171,21 @@ def attention_whole(ledger: Ledger) -> Iterator[None]:
         functional.scaled_dot_product_attention = attention
 
 
-def _is_plain_norm(name: str, args: tuple[Any, ...]) -> bool:
-    is_eval = name == "native_batch_norm" and len(args) > _TRAINING and not args[_TRAINING]
-    return is_eval and args[0].device.type == "meta"
+def _is_norm_on_meta(name: str, args: tuple[Any, ...]) -> bool:
+    return name == "native_batch_norm" and len(args) > _TRAINING and args[0].device.type == "meta"
 
 
-def _normalised(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What batch norm in eval mode gives; torch decomposes it in Python, half of the time of a count."""
-    return torch.empty_like(images), images.new_empty(0), images.new_empty(0)
+def _normalised(args: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What batch norm gives: the images, and in training each channel's mean and deviation.
+
+    torch decomposes it in Python, half of the time of a count, and divides by zero where a channel has one
+    value.
+    """
+    images = args[0]
+    kept = images.shape[1] if args[_TRAINING] else 0
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    mean, deviation = (images.new_empty(kept, dtype=dtype) for _ in range(2))
+    return torch.empty_like(images), mean, deviation
 
 
 def _tensors(values: Any) -> list[torch.Tensor]:

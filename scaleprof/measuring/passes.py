@@ -26,7 +26,7 @@ _STEPS_A_SPLIT = 4
 
 def recording(mode: Mode) -> AbstractContextManager[None]:
     """A context for building and running: gradients are recorded in training, and nothing is in inference."""
-    return torch.inference_mode(mode == "infer")
+    return torch.inference_mode(mode != "train")
 
 
 def forward_pass(

@@ -14,7 +14,7 @@ from scaleprof.measuring.passes import TORCH_DTYPES, TrainingStep, forward_pass
 from scaleprof.measuring.timing import Call
 from scaleprof.measuring.weights import CALIBRATION_BATCH, joined, needs_settling, settle_batch_norms
 from scaleprof.models import find_model
-from scaleprof.models.family import Model
+from scaleprof.models.family import Model, inputs_for
 from scaleprof.records import DType, MemoryFormat, Workload
 
 _IMAGE_DIMENSIONS = 4
@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
         """One pass; with `network`, through that (compiled) form of it."""
         forward = forward_pass(network or self.network, self.inputs, self.workload)
         return (
-            forward if self.workload.mode == "infer" else TrainingStep(forward, self.network, self.workload)
+            TrainingStep(forward, self.network, self.workload) if self.workload.mode == "train" else forward
         )
 
     @property
@@ -68,7 +68,7 @@ class Preparer:
         network = _network_as(network, dtype, workload.memory_format)
         return Prepared(
             network.train(workload.mode == "train"),
-            inputs_as(inputs, dtype, workload.memory_format),
+            inputs_as(inputs, dtype, _input_format(workload)),
             workload,
         )
 
@@ -88,10 +88,11 @@ class Preparer:
         """The job's inputs alone, in its dtype and memory format."""
         workload = job.workload
         inputs = self._inputs(self.load(job), job, workload.batch_size)
-        return inputs_as(inputs, _kept_dtype(workload), workload.memory_format)
+        return inputs_as(inputs, _kept_dtype(workload), _input_format(workload))
 
     def _inputs(self, model: Model, job: Job, batch_size: int) -> tuple[torch.Tensor, ...]:
-        return tuple(tensor.to(self._device) for tensor in model.inputs(job.spec, batch_size))
+        made = inputs_for(model, job.spec, batch_size, job.workload.mode)
+        return tuple(tensor.to(self._device) for tensor in made)
 
     def _calibration_inputs(
         self, model: Model, job: Job, inputs: tuple[torch.Tensor, ...]
@@ -104,6 +105,11 @@ class Preparer:
 def _kept_dtype(workload: Workload) -> DType:
     """What weights and inputs are kept in: under autocast they stay as they are."""
     return workload.dtype if workload.cast == "weights" else "fp32"
+
+
+def _input_format(workload: Workload) -> MemoryFormat:
+    """How images are laid out; caches have four dimensions, too, and are none."""
+    return "contiguous" if workload.mode == "decode" else workload.memory_format
 
 
 def inputs_as(

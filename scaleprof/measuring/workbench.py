@@ -301,7 +301,7 @@ def _processor_energy(device: str) -> tuple[Rapl | None, float | None, str | Non
 def _may_be_looked_into(job: Job) -> bool:
     """Whether the modules of the network run as such, whose outputs can be looked at."""
     workload = job.workload
-    return workload.device == "cpu" and workload.runtime == "eager" and workload.mode == "infer"
+    return workload.device == "cpu" and workload.runtime == "eager" and workload.mode != "train"
 
 
 def _hide_from_collector() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scaleprof.errors import UsageError, suggestion
 from scaleprof.models.convnext import CONVNEXT_TINY
+from scaleprof.models.efficientdet import EFFICIENTDET_D0, EFFICIENTDET_D0_NMS
 from scaleprof.models.efficientnet import EFFICIENTNET_B0
 from scaleprof.models.efficientnet_lite import EFFICIENTNET_LITE0
 from scaleprof.models.efficientnet_v2 import EFFICIENTNET_V2_S
@@ -19,9 +20,14 @@ from scaleprof.models.fixed import TIMM, TORCHVISION, from_timm, from_torchvisio
 from scaleprof.models.mobilenet_v1 import MOBILENET_V1
 from scaleprof.models.mobilenet_v2 import MOBILENET_V2
 from scaleprof.models.mobilenet_v3 import MOBILENET_V3_LARGE
+from scaleprof.models.recurrent import GRU, LSTM
 from scaleprof.models.regnet import REGNET_Y_4GF, REGNET_Y_400MF
 from scaleprof.models.resnet import RESNET18, RESNET50
+from scaleprof.models.segmentation import DEEPLABV3_RESNET50, LRASPP_MOBILENET_V3_LARGE
+from scaleprof.models.swin import SWIN_T
+from scaleprof.models.transformer import TRANSFORMER_DECODER, TRANSFORMER_ENCODER
 from scaleprof.models.user import ENTRY_POINT_GROUP, from_entry_point, from_file, from_module
+from scaleprof.models.vit import VIT_B_16
 
 FAMILIES: dict[str, ModelFamily] = {
     family.name: family
@@ -37,6 +43,16 @@ FAMILIES: dict[str, ModelFamily] = {
         REGNET_Y_400MF,
         REGNET_Y_4GF,
         CONVNEXT_TINY,
+        VIT_B_16,
+        SWIN_T,
+        DEEPLABV3_RESNET50,
+        LRASPP_MOBILENET_V3_LARGE,
+        TRANSFORMER_ENCODER,
+        TRANSFORMER_DECODER,
+        LSTM,
+        GRU,
+        EFFICIENTDET_D0,
+        EFFICIENTDET_D0_NMS,
     )
 }
 

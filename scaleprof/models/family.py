@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from scaleprof.errors import UsageError
-from scaleprof.records import ModelSpec, Quoted, Shape
+from scaleprof.errors import ModelError, UsageError
+from scaleprof.records import Mode, ModelSpec, Quoted, Shape
 from scaleprof.scaling.rounding import CHANNEL_DIVISOR, Scale
 from scaleprof.scaling.rules import DIMENSIONS
 from scaleprof.scaling.sweep import Family
@@ -41,6 +41,10 @@ class Model(Family, Protocol):
         """What depth, width and resolution are in it."""
 
     @property
+    def note(self) -> str:
+        """What follows from these; may be empty."""
+
+    @property
     def is_monotone(self) -> bool:
         """Whether no integer ever shrinks as the scale grows."""
 
@@ -67,7 +71,10 @@ class ModelFamily(msgspec.Struct, frozen=True):
     rounding policy has them; a network that itself depends on it (`is_sized`) has it in its shape, too, as
     `input_size`. `last_block` names the modules that are the last layer of a stage (numbered from 0): a
     stage that is one layer deeper, beyond the layers that the base has, costs just these once more. Where
-    there are no such modules it is None, and deep networks are counted whole.
+    there are no such modules it is None, and deep networks are counted whole. `make_decode_inputs` gives one
+    new token a sample and the caches of those before it, for a network that takes them, too.
+    `least_channels_mean` says what the least number of channels is, and `note` what follows from what depth,
+    width and resolution are here.
     """
 
     name: str
@@ -85,7 +92,10 @@ class ModelFamily(msgspec.Struct, frozen=True):
     size_at: Callable[[Scale], int] | None = None
     is_sized: bool = False
     make_inputs: Callable[[ModelSpec, int], tuple[torch.Tensor, ...]] | None = None
+    make_decode_inputs: Callable[[ModelSpec, int], tuple[torch.Tensor, ...]] | None = None
     channel_divisor: int = CHANNEL_DIVISOR
+    least_channels_mean: str = ""
+    note: str = ""
     is_monotone: bool = True
     digest: None = None
 
@@ -116,9 +126,10 @@ class ModelFamily(msgspec.Struct, frozen=True):
         """
         size = self._size(scale) if input_size is None else input_size
         if size < self.min_input_size:
+            needed = "1 is" if self.min_input_size == 1 else f"{self.min_input_size} are"
             raise UsageError(
                 f"resolution factor {scale.resolution:.3g} makes the input {size} {self.input_unit}, "
-                f"at least {self.min_input_size} are needed (raise --phi)"
+                f"at least {needed} needed (raise --phi)"
             )
         base = self.shape_at(Scale(rounding=scale.rounding))
         self._check_minimum("depth", scale.depth, max(many(base, "stage_repeats")), 1, "layer")
@@ -157,11 +168,32 @@ class ModelFamily(msgspec.Struct, frozen=True):
     def _check_minimum(self, name: str, factor: float, largest: int, least: int, unit: str) -> None:
         """Below this every stage is at its least, and a smaller factor means nothing."""
         if largest * factor < least * (1 - 1e-9):
+            is_what = f" ({self.least_channels_mean})" if name == "width" and self.least_channels_mean else ""
             raise UsageError(
                 f"{name} factor {factor:.3g} is below what it can have: its largest stage has {largest} "
-                f"{unit}{'s' if unit == 'layer' and largest > 1 else ''}, and {least} is the least "
+                f"{unit}{'s' if unit == 'layer' and largest > 1 else ''}, and {least}{is_what} is the least "
                 f"(at least {least / largest:.3g}; raise --phi)"
             )
+
+
+def inputs_for(model: Model, spec: ModelSpec, batch_size: int, mode: Mode) -> tuple[torch.Tensor, ...]:
+    """Random inputs of a pass in a mode, on torch's default device.
+
+    Raises:
+        ModelError: the model has no one-token form, and that is asked for.
+    """
+    if mode != "decode":
+        return model.inputs(spec, batch_size)
+    if not isinstance(model, ModelFamily) or model.make_decode_inputs is None:
+        raise ModelError(why_no_decoding(model))
+    return model.make_decode_inputs(spec, batch_size)
+
+
+def why_no_decoding(model: Model) -> str | None:
+    """Why a model cannot be run one token at a time against a key–value cache; None if it can."""
+    if isinstance(model, ModelFamily) and model.make_decode_inputs is not None:
+        return None
+    return f"{model.name} has no one-token pass against a key–value cache: use --mode infer"
 
 
 def image_batch(spec: ModelSpec, batch_size: int) -> tuple[torch.Tensor, ...]:

@@ -37,6 +37,7 @@ class FixedModel(msgspec.Struct, frozen=True):
     step_px: int = 1
     digest: None = None
     input_unit: Literal["px", "tokens"] = "px"
+    note: str = ""
     is_monotone: bool = True
 
     @property

@@ -14,6 +14,7 @@ from scaleprof.scaling.rounding import Scale
 
 if TYPE_CHECKING:
     from torch import nn
+    from torchvision.models.mobilenetv3 import MobileNetV3
 
 
 class _Stage(NamedTuple):
@@ -62,6 +63,12 @@ def last_block(shape: Shape, stage: int) -> tuple[str, ...]:
 
 def construct(shape: Shape) -> nn.Module:
     """The network with these integers: `[batch, 3, height_px, width_px]` to `[batch, 1000]`."""
+    network: nn.Module = assemble(shape)
+    return network
+
+
+def assemble(shape: Shape, *, dilated: bool = False) -> MobileNetV3:
+    """The network; if `dilated`, its last stage keeps the size of its images and spreads its kernels."""
     from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
 
     c_in = one(shape, "stem_channels")
@@ -80,13 +87,12 @@ def construct(shape: Shape) -> nn.Module:
                     stage.squeeze,
                     stage.activation,
                     stride=stage.stride if number == 0 else 1,
-                    dilation=1,
+                    dilation=2 if dilated and stage is _STAGES[-1] else 1,
                     width_mult=1.0,
                 )
             )
             c_in = c_out
-    network: nn.Module = MobileNetV3(settings, last_channel=one(shape, "head_channels"))
-    return network
+    return MobileNetV3(settings, last_channel=one(shape, "head_channels"))
 
 
 MOBILENET_V3_LARGE = ModelFamily(

@@ -5,7 +5,7 @@ torchvision's own width option moves the bottleneck alone; here stem, stages and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scaleprof.models.family import ModelFamily, many, one
 from scaleprof.records import Shape
@@ -21,6 +21,19 @@ _STAGE_CHANNELS = (64, 128, 256, 512)
 _REPEATS_18 = (2, 2, 2, 2)
 _REPEATS_50 = (3, 4, 6, 3)
 _CLASSES = 1000
+
+
+class _Grid(NamedTuple):
+    """A stage's stride, and the dilation of its first 3 × 3 convolution and of the others."""
+
+    stride: int
+    first_dilation: int = 1
+    dilation: int = 1
+
+
+_STRIDED = (_Grid(1), _Grid(2), _Grid(2), _Grid(2))
+# For segmentation: the last two stages keep the size of their images, and spread their kernels instead.
+_DILATED = (_Grid(1), _Grid(2), _Grid(1, 1, 2), _Grid(1, 2, 4))
 
 
 def _shape_at(scale: Scale, repeats: tuple[int, ...]) -> Shape:
@@ -68,7 +81,16 @@ def construct_50(shape: Shape) -> nn.Module:
     return _assemble(shape, Bottleneck)
 
 
-def _assemble(shape: Shape, block: type[BasicBlock | Bottleneck]) -> nn.Module:
+def construct_50_dilated(shape: Shape) -> nn.Module:
+    """The same layers, whose features are an eighth of the image's side instead of a thirty-second."""
+    from torchvision.models.resnet import Bottleneck
+
+    return _assemble(shape, Bottleneck, _DILATED)
+
+
+def _assemble(
+    shape: Shape, block: type[BasicBlock | Bottleneck], grids: tuple[_Grid, ...] = _STRIDED
+) -> nn.Module:
     from collections import OrderedDict
 
     from torch import nn
@@ -80,25 +102,27 @@ def _assemble(shape: Shape, block: type[BasicBlock | Bottleneck]) -> nn.Module:
         relu=nn.ReLU(inplace=True),
         maxpool=nn.MaxPool2d(3, stride=2, padding=1),
     )
-    stages = zip(many(shape, "stage_channels"), many(shape, "stage_repeats"), strict=True)
-    for number, (channels, repeats) in enumerate(stages, start=1):
-        layers[f"layer{number}"] = _stage(block, c_in, channels, repeats, stride=1 if number == 1 else 2)
+    stages = zip(many(shape, "stage_channels"), many(shape, "stage_repeats"), grids, strict=True)
+    for number, (channels, repeats, grid) in enumerate(stages, start=1):
+        layers[f"layer{number}"] = _stage(block, c_in, channels, repeats, grid)
         c_in = channels * block.expansion
     layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(c_in, _CLASSES)}
     return nn.Sequential(layers)
 
 
 def _stage(
-    block: type[BasicBlock | Bottleneck], c_in: int, channels: int, repeats: int, *, stride: int
+    block: type[BasicBlock | Bottleneck], c_in: int, channels: int, repeats: int, grid: _Grid
 ) -> nn.Module:
     from torch import nn
 
     c_out = channels * block.expansion
     shortcut = None
-    if stride != 1 or c_in != c_out:
-        shortcut = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride=stride, bias=False), nn.BatchNorm2d(c_out))
-    first = block(c_in, channels, stride, shortcut)
-    return nn.Sequential(first, *(block(c_out, channels) for _ in range(repeats - 1)))
+    if grid.stride != 1 or c_in != c_out:
+        conv = nn.Conv2d(c_in, c_out, 1, stride=grid.stride, bias=False)
+        shortcut = nn.Sequential(conv, nn.BatchNorm2d(c_out))
+    first = block(c_in, channels, grid.stride, shortcut, dilation=grid.first_dilation)
+    others = (block(c_out, channels, dilation=grid.dilation) for _ in range(repeats - 1))
+    return nn.Sequential(first, *others)
 
 
 RESNET18 = ModelFamily(

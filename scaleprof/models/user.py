@@ -89,6 +89,7 @@ class UserModel(msgspec.Struct, frozen=True):
     make_inputs: Callable[..., object] | None = None
     home: Home | None = None
     input_unit: Literal["px", "tokens"] = "px"
+    note: str = ""
     is_monotone: bool = False  # nobody knows what a builder does
 
     @property

@@ -12,7 +12,7 @@ PUBLISHED_STRATEGY = "published"
 Phi = int | float
 Shape = dict[str, int | tuple[int, ...]]
 MatchMetric = Literal["macs", "params", "activations"]
-Mode = Literal["infer", "train"]
+Mode = Literal["infer", "train", "decode"]
 DType = Literal["fp32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Cast = Literal["weights", "autocast"]
@@ -103,7 +103,8 @@ class Workload(Value, frozen=True):
 
     `dtype`: what is computed in; by `cast`, either weights and inputs are cast to it, or torch casts at each
     operator (autocast) and weights stay fp32. `memory_format`: of weights and of four-dimensional inputs.
-    `mode`: a forward pass, or a training step of forward, backward and optimizer.
+    `mode`: a forward pass, a training step of forward, backward and optimizer, or the pass of one new token a
+    sample against a key–value cache of those before it.
     """
 
     device: Device

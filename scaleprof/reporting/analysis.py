@@ -11,7 +11,8 @@ from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.rows import MeasuredRow
 from scaleprof.scaling.rules import COMPOUND, Bases
-from scaleprof.scaling.theory import growth_exponents
+from scaleprof.scaling.sequences import law_of
+from scaleprof.scaling.theory import PLAIN_CONVOLUTIONS, growth_exponents
 from scaleprof.stats.equal import Line, Reading, at_equal, common_range
 from scaleprof.stats.hypervolume import Hypervolumes, hypervolumes
 from scaleprof.stats.intervals import Estimate, Interval
@@ -31,13 +32,17 @@ _EQUALS = (("latency_ms", "macs"), ("macs", "latency_ms"), ("peak_memory_bytes",
 
 
 class Exponent(msgspec.Struct, frozen=True):
-    """The power of MACs that a quantity grows with along a line; `theory` where there is one."""
+    """The power of MACs that a quantity grows with along a line; `theory` where there is one.
+
+    `law_of` is the family whose own law the theory is, empty for that of plain convolutions.
+    """
 
     line: str
     quantity: str
     fitted: Estimate
     theory: float | None
     points: int
+    law_of: str = ""
 
 
 class AtEqual(msgspec.Struct, frozen=True):
@@ -98,7 +103,9 @@ def _exponents(lines: Mapping[str, Sequence[MeasuredRow]]) -> Iterator[Exponent]
                 ]
             )
             if law is not None:
-                yield Exponent(name, quantity, law.exponent, _theory(line, quantity), law.points)
+                yield Exponent(
+                    name, quantity, law.exponent, _theory(line, quantity), law.points, _lawgiver(line)
+                )
 
 
 def _theory(line: Sequence[MeasuredRow], quantity: str) -> float | None:
@@ -106,8 +113,16 @@ def _theory(line: Sequence[MeasuredRow], quantity: str) -> float | None:
     if quantity not in ("activations", "params"):
         return None
     scaled = next((row for row in line if row.strategy != BASE_STRATEGY), None)
-    growth = None if scaled is None else growth_exponents(scaled.strategy, _bases(scaled))
+    if scaled is None:
+        return None
+    law = law_of(scaled.model, scaled.mode) or PLAIN_CONVOLUTIONS
+    growth = growth_exponents(scaled.strategy, _bases(scaled), law)
     return None if growth is None else float(getattr(growth.of_macs, quantity))
+
+
+def _lawgiver(line: Sequence[MeasuredRow]) -> str:
+    """The line's model, if it has a law of its own."""
+    return line[0].model if law_of(line[0].model, line[0].mode) else ""
 
 
 def _bases(row: MeasuredRow) -> Bases | None:

@@ -97,11 +97,27 @@ def _exponent_table(exponents: Sequence[Exponent]) -> TextTable | None:
         "growth",
         "How steeply each strategy grows",
         "The power of MACs that a quantity grows with, fitted with its 95 % interval: 1 is in proportion, "
-        "below 1 each MAC costs less than the last. Theory is that of plain convolutions; depthwise ones, "
-        "stems, heads and rounding depart from it.",
+        f"below 1 each MAC costs less than the last. {_whose_theory(exponents)}",
         ("Strategy", *(_LABELS.get(name) or METRICS[name].label for name in quantities)),
         tuple(rows),
     )
+
+
+def _whose_theory(exponents: Sequence[Exponent]) -> str:
+    """Whose law the theory is, and what departs from it."""
+    told = [one for one in exponents if one.theory is not None]
+    own = list(dict.fromkeys(one.law_of for one in told if one.law_of))
+    own_words = (
+        f"Theory of {', '.join(own)} is the family's own at its base, with attention that grows with "
+        "tokens² and vocabularies that no depth repeats; away from the base their shares shift, and rounding "
+        "departs from it."
+    )
+    plain_words = (
+        f"Theory {'of the others ' if own else ''}is that of plain convolutions; depthwise ones, stems, "
+        "heads and rounding depart from it."
+    )
+    is_plain = not own or any(not one.law_of for one in told)
+    return " ".join([own_words] * bool(own) + [plain_words] * is_plain)
 
 
 def _exponent_text(one: Exponent | None) -> str:

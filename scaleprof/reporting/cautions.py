@@ -14,6 +14,7 @@ from scaleprof.stats.latency import UNSTABLE_RATIO, LatencySummary
 from scaleprof.stats.noise import noise_verdict
 from scaleprof.stats.parts import launch_bound_ratio
 
+_INPUT_NOUNS = {"px": "pixels", "tokens": "tokens"}
 _MATCH_NOUNS = {"macs": "MACs", "params": "parameters", "activations": "activations"}
 # Outputs beyond these are not those of a trained network, and tiny ones may be slow to compute with.
 _LEAST_OUTPUT_STD = 1e-3
@@ -75,7 +76,8 @@ def _cost_cautions(record: Record) -> Iterator[Caution]:
         yield Caution(
             "match_off",
             f"{noun} grew by {got:.3g} where {asked:.3g} was asked for: "
-            f"along this strategy whole layers, channels and pixels come no nearer",
+            f"along this strategy whole layers, channels and {_INPUT_NOUNS[record.spec.input_unit]} come no "
+            f"nearer",
             "compare at the growth achieved, or choose another φ",
         )
 

@@ -182,7 +182,7 @@ def knows_traffic(workload: Workload) -> bool:
 
     They do not of a training step, nor where autocast chooses each operator's dtype.
     """
-    return workload.mode == "infer" and (workload.cast != "autocast" or workload.dtype == "fp32")
+    return workload.mode != "train" and (workload.cast != "autocast" or workload.dtype == "fp32")
 
 
 def _memory_fields(record: Record) -> dict[str, Any]:

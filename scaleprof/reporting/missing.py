@@ -72,7 +72,7 @@ def _standing_reasons(record: Record) -> dict[str, str]:
         reasons["ratio_to_eager"] = "this is eager"
     searched = "batches were not searched (--batch-size max)"
     reasons |= dict.fromkeys(("largest_batch_size", "best_batch_size"), searched)
-    if record.workload.mode == "infer":
+    if record.workload.mode != "train":
         reasons |= dict.fromkeys(_STEP_PARTS, "only training has these parts (--mode train)")
     if not record.workload.on_cuda:
         reasons |= dict.fromkeys(_ON_CUDA_ONLY, "measured on CUDA only")

@@ -246,8 +246,8 @@ def _title(rows: Sequence[MeasuredRow], workloads: Sequence[Workload]) -> str:
     first = rows[0]
     others = [name for name in varying(workloads) if name != "batch_size"]
     apart = ", ".join(["", *words(first, others)])
-    training = ", training" if first.mode == "train" else ""
-    return f"{models} on {first.device} at batch {first.batch_size}{training}{apart}"
+    mode = {"train": ", training", "decode": ", decoding one token"}.get(first.mode, "")
+    return f"{models} on {first.device} at batch {first.batch_size}{mode}{apart}"
 
 
 def _group_cautions(rows: Sequence[MeasuredRow]) -> tuple[CautionGroup, ...]:

@@ -29,7 +29,7 @@ class HasWorkload(Protocol):
 
     @property
     def mode(self) -> str:
-        """A forward pass or a training step."""
+        """A forward pass, a training step, or one token."""
 
     @property
     def runtime(self) -> str:
@@ -40,6 +40,7 @@ class HasWorkload(Protocol):
         """Samples a pass."""
 
 
+_MODES = {"infer": "forward pass", "train": "training step", "decode": "one token"}
 FIELDS = ("threads", "mode", "runtime", "dtype", "cast", "memory_format", "batch_size")
 
 
@@ -53,7 +54,7 @@ def words(workload: HasWorkload, fields: Iterable[str]) -> list[str]:
     """These fields of a workload, for people."""
     texts = {
         "threads": plural(workload.threads, "thread", "threads"),
-        "mode": "training step" if workload.mode == "train" else "forward pass",
+        "mode": _MODES[workload.mode],
         "runtime": workload.runtime,
         "dtype": workload.dtype,
         "cast": "autocast" if workload.cast == "autocast" else "cast weights",

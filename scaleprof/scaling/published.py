@@ -2,23 +2,29 @@
 
 EfficientNet: google/automl, efficientnetv2/effnetv2_configs.py and
 efficientdet/backbone/efficientnet_builder.py. EfficientNet-Lite: google/automl,
-efficientdet/backbone/efficientnet_lite_builder.py. What the papers printed of these models (accuracy,
-multiply-adds) is in `scaleprof.scaling.results`.
+efficientdet/backbone/efficientnet_lite_builder.py. EfficientDet: google/automl,
+efficientdet/hparams_config.py, and beside it the paper's formula, which it leaves. Vision Transformers:
+google-research/big_vision, big_vision/models/vit.py, all at 224 px in patches of 16 px (the paper's H has
+patches of 14). What the papers printed of these models (accuracy, multiply-adds) is in
+`scaleprof.scaling.results`.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from scaleprof.errors import UsageError
-from scaleprof.records import Phi
+from scaleprof.records import Phi, Shape
 from scaleprof.scaling.rules import Factors
 
 
 class PublishedRow(msgspec.Struct, frozen=True):
     """One released model: its coefficients and its input side in pixels.
 
-    `number` is its φ under the strategy `published`, None for a row known by name only.
+    `number` is its φ under the strategy `published`, None for a row known by name only. `shape` holds
+    integers that the row has whatever its coefficients say; all others follow from these.
     """
 
     name: str
@@ -26,6 +32,7 @@ class PublishedRow(msgspec.Struct, frozen=True):
     width: float
     depth: float
     input_px: int
+    shape: Shape | None = None
 
     def factors(self, base_px: int) -> Factors:
         """The row's factors against a base with inputs of `base_px` pixels."""
@@ -51,10 +58,75 @@ EFFICIENTNET_LITE: tuple[PublishedRow, ...] = (
     PublishedRow("lite3", 3, 1.2, 1.4, 280),
     PublishedRow("lite4", 4, 1.4, 1.8, 300),
 )
+# Hidden channels and layers against those of B.
+VIT: tuple[PublishedRow, ...] = (
+    PublishedRow("Ti", 0, 192 / 768, 12 / 12, 224),
+    PublishedRow("S", 1, 384 / 768, 12 / 12, 224),
+    PublishedRow("B", 2, 768 / 768, 12 / 12, 224),
+    PublishedRow("L", 3, 1024 / 768, 24 / 12, 224),
+    PublishedRow("H", 4, 1280 / 768, 32 / 12, 224),
+)
+
+
+def _detector(
+    name: str,
+    backbone: int,
+    px: int,
+    bifpn: tuple[int, int],
+    head_layers: int,
+    *,
+    number: int | None = None,
+    **others: int,
+) -> PublishedRow:
+    """A row with the coefficients of its backbone, B0 to B7; its BiFPN's channels and layers; and more."""
+    channels, layers = bifpn
+    row = EFFICIENTNET[backbone]
+    shape = {"bifpn_channels": channels, "bifpn_layers": layers, "head_layers": head_layers, **others}
+    return PublishedRow(name, number, row.width, row.depth, px, {**shape})
+
+
+# From D6 on levels are added up without weights, "for stability" as the authors say; D7x has a level P8.
+EFFICIENTDET: tuple[PublishedRow, ...] = (
+    _detector("D0", 0, 512, (64, 3), 3, number=0),
+    _detector("D1", 1, 640, (88, 4), 3, number=1),
+    _detector("D2", 2, 768, (112, 5), 3, number=2),
+    _detector("D3", 3, 896, (160, 6), 4, number=3),
+    _detector("D4", 4, 1024, (224, 7), 4, number=4),
+    _detector("D5", 5, 1280, (288, 7), 4, number=5),
+    _detector("D6", 6, 1280, (384, 8), 5, number=6, weighted_fusion=0),
+    _detector("D7", 6, 1536, (384, 8), 5, number=7, weighted_fusion=0),
+    _detector("D7x", 7, 1536, (384, 8), 5, weighted_fusion=0, levels=6),
+)
+
+
+class EfficientDetFormula(NamedTuple):
+    """What the paper's formula gives: the input in pixels, and the BiFPN's channels before any rounding."""
+
+    backbone: str
+    input_px: int
+    bifpn_channels: float
+    bifpn_layers: int
+    head_layers: int
+
+
+def efficientdet_formula(phi: int) -> EfficientDetFormula:
+    """Tan, Pang & Le 2020, equations 1 to 3, which its own D5 to D7 leave (`EFFICIENTDET`).
+
+    `channels = 64 · 1.35^φ`, `bifpn_layers = 3 + φ`, `head_layers = 3 + ⌊φ / 3⌋`, `input = 512 + 128 φ`, and
+    the backbone B_φ.
+
+    >>> efficientdet_formula(3)
+    EfficientDetFormula(backbone='B3', input_px=896, bifpn_channels=157.464, bifpn_layers=6, head_layers=4)
+    """
+    return EfficientDetFormula(f"B{phi}", 512 + 128 * phi, round(64 * 1.35**phi, 6), 3 + phi, 3 + phi // 3)
+
 
 TABLES: dict[str, tuple[PublishedRow, ...]] = {
     "efficientnet_b0": EFFICIENTNET,
     "efficientnet_lite0": EFFICIENTNET_LITE,
+    "efficientdet_d0": EFFICIENTDET,
+    "efficientdet_d0_nms": EFFICIENTDET,
+    "vit_b_16": VIT,
 }
 
 

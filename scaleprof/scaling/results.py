@@ -5,15 +5,18 @@ were not read in a source are not here.
 
 Sources: Tan & Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML
 2019; the numbers before its arXiv revision 5), tables 2, 3 and 7. EfficientNet-Lite: tensorflow/tpu,
-models/official/efficientnet/lite/README.md. EfficientNetV2: google/automl, efficientnetv2/README.md.
+models/official/efficientnet/lite/README.md. EfficientNetV2: google/automl, efficientnetv2/README.md. DeiT:
+facebookresearch/deit, README_deit.md; its multiply-adds and parameters: timm,
+results/benchmark-infer-amp-nchw-pt113-cu117-rtx3090.csv. EfficientDet: Tan, Pang & Le 2020, "EfficientDet:
+Scalable and Efficient Object Detection" (CVPR 2020, arXiv:1911.09070).
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from scaleprof.records import ModelSpec
-from scaleprof.scaling.published import EFFICIENTNET, EFFICIENTNET_LITE
+from scaleprof.records import ModelSpec, Shape
+from scaleprof.scaling.published import EFFICIENTDET, EFFICIENTNET, EFFICIENTNET_LITE, VIT
 
 _TAN_LE = "ImageNet top-1 as printed in Tan & Le 2019 (ICML)"
 _TABLE_2_RECIPE = "TensorFlow training with RMSProp, AutoAugment, SiLU and stochastic depth"
@@ -25,6 +28,10 @@ _V2_RECIPE = (
     "ImageNet top-1 as printed in google/automl efficientnetv2/README.md: "
     "progressive learning at up to 300 px, evaluated at 384 px"
 )
+_DEIT_RECIPE = (
+    "ImageNet top-1 as printed in facebookresearch/deit README_deit.md: DeiT training without distillation"
+)
+_DETECTION_RECIPE = "COCO test-dev AP as printed in Tan, Pang & Le 2020 (an AP, and no top-1)"
 
 
 class PublishedResult(msgspec.Struct, frozen=True):
@@ -37,12 +44,13 @@ class PublishedResult(msgspec.Struct, frozen=True):
         depth: factor of depth.
         width: factor of width.
         input_px: side of the input in pixels.
-        accuracy: top-1 accuracy in percent.
+        accuracy: top-1 accuracy in percent; of a detector its AP.
         printed_macs: multiply-adds as printed (the papers say FLOPs).
         printed_params: parameters as printed.
         recipe: how the accuracy was got, with its source.
         assumed: the row prints no coefficients; those here are a guess, so that its accuracy joins nothing.
         remark: why the printed cost differs from the counted one, where that is known or suspected.
+        shape: integers that the model has beside its coefficients, if it has any.
     """
 
     table: str
@@ -57,6 +65,7 @@ class PublishedResult(msgspec.Struct, frozen=True):
     recipe: str = ""
     assumed: bool = False
     remark: str | None = None
+    shape: Shape | None = None
 
     @property
     def label(self) -> str:
@@ -157,11 +166,54 @@ def _lite() -> tuple[PublishedResult, ...]:
     )  # fmt: skip
 
 
+def _deit() -> tuple[PublishedResult, ...]:
+    """DeiT-tiny, -small and -base (ViT-Ti, -S, -B): accuracy (%), and timm's G MACs and M parameters."""
+    printed = (("tiny", 72.2, 1.26, 5.72), ("small", 79.9, 4.61, 22.05), ("base", 81.8, 17.58, 86.57))
+    return tuple(
+        PublishedResult(
+            "deit", f"DeiT-{name}", "vit_b_16", row.depth, row.width, row.input_px, accuracy,
+            macs * 1e9, params * 1e6, _DEIT_RECIPE,
+        )
+        for row, (name, accuracy, macs, params) in zip(VIT, printed, strict=False)
+    )  # fmt: skip
+
+
+def _detectors() -> tuple[PublishedResult, ...]:
+    """EfficientDet-D0 to D7x, both families: AP (%), multiply-adds (G) and parameters (M) as printed."""
+    printed = (
+        (34.6, 2.54, 3.9),
+        (40.5, 6.1, 6.6),
+        (43.9, 11.0, 8.1),
+        (47.2, 24.9, 12.0),
+        (49.7, 55.2, 20.7),
+        (51.5, 130, 33.7),
+        (52.6, 226, 51.9),
+        (53.7, 325, 51.9),
+        (55.1, 410, 77.0),
+    )
+    return tuple(
+        PublishedResult(
+            "detection", row.name, model, row.depth, row.width, row.input_px, precision,
+            macs * 1e9, params * 1e6, _DETECTION_RECIPE, shape=row.shape,
+        )
+        for model in ("efficientdet_d0", "efficientdet_d0_nms")
+        for row, (precision, macs, params) in zip(EFFICIENTDET, printed, strict=True)
+    )  # fmt: skip
+
+
 _V2_S = PublishedResult(
     "efficientnetv2", "EfficientNetV2-S", "efficientnet_v2_s", 1, 1, 384, 83.9, 8.4e9, 21.5e6, _V2_RECIPE
 )
 # The first that fits a spec is the one it is labelled with.
-RESULTS: tuple[PublishedResult, ...] = (*_table_2(), *_table_3(), *_table_7(), *_lite(), _V2_S)
+RESULTS: tuple[PublishedResult, ...] = (
+    *_table_2(),
+    *_table_3(),
+    *_table_7(),
+    *_lite(),
+    _V2_S,
+    *_deit(),
+    *_detectors(),
+)
 
 
 def result_of(spec: ModelSpec) -> PublishedResult | None:
@@ -176,6 +228,7 @@ def result_of(spec: ModelSpec) -> PublishedResult | None:
             result.model == spec.model
             and result.input_px == spec.input_size
             and (result.depth, result.width) == (spec.depth, spec.width)
+            and (result.shape or {}).items() <= (spec.shape or {}).items()
         )
         if is_same and not result.assumed:
             return result

@@ -81,14 +81,19 @@ class Scale(msgspec.Struct, frozen=True):
             return round_channels(wanted, divisor)
         return max(1, round(wanted / divisor)) * divisor
 
-    def pixels(self, base: int) -> int:
-        """Side of an image that has `base` pixels at scale 1.
+    def pixels(self, base: int, *, step: int = 1) -> int:
+        """Side of an image that has `base` pixels at scale 1, in whole steps (patches, say) of so many.
 
         >>> Scale(resolution=1.15).pixels(224), Scale(resolution=1.15, rounding="pycls").pixels(224)
         (258, 256)
+        >>> Scale(resolution=1.1).pixels(224, step=16)
+        240
         """
         wanted = base * self.resolution
-        return round_px(wanted) if self.rounding == "tf" else round(wanted / _PYCLS_PX) * _PYCLS_PX
+        if self.rounding == "tf":
+            return round_px(wanted / step) * step
+        step = math.lcm(step, _PYCLS_PX)
+        return round(wanted / step) * step
 
 
 def round_channels(channels: float, divisor: int = CHANNEL_DIVISOR) -> int:

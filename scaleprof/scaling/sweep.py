@@ -232,9 +232,12 @@ def _published_spec(family: Family, wanted: Phi | str) -> ModelSpec:
     row = find_row(family.name, wanted)
     coefficients = row.factors(family.base_input_size or 1)
     scale = Scale(coefficients.depth, coefficients.width, coefficients.resolution)
-    return make_spec(
+    spec = make_spec(
         family, PUBLISHED_STRATEGY, row.number, scale, input_size=row.input_px, published=row.name
     )
+    if row.shape is None or spec.shape is None:
+        return spec
+    return msgspec.structs.replace(spec, shape=spec.shape | row.shape)
 
 
 def make_spec(
