@@ -29,7 +29,7 @@ def main() -> None:
         for scheme in SCHEMES:
             page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
             page.goto(REPORT.as_uri())
-            page.wait_for_selector("html[data-ready=true]")
+            page.wait_for_selector("html[data-drawn=true]")
             page.wait_for_timeout(500)
             page.screenshot(path=picture(scheme))
         browser.close()

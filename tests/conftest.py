@@ -131,7 +131,7 @@ def open_report(chromium: Browser, tmp_path: Path) -> Iterator[OpenReport]:
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(path.resolve().as_uri() + hash_)
         if context.get("java_script_enabled", True):
-            page.wait_for_selector("html[data-ready=true]")
+            page.wait_for_selector("html[data-drawn=true]")
         return page
 
     yield open_page

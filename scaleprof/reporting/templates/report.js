@@ -20,23 +20,42 @@
   }
 
   // ---- charts ----
-  function drawRun(run) {
-    if (!run.first) return;
-    fronts.draw(run);
-    scalingCurves.draw(run);
-    rooflines.draw(run);
-    pinning.drawSpread(run);
+  // What there is to draw, in the order in which it is looked at.
+  function drawings(run) {
+    const charts = run.first ? [fronts.draw, scalingCurves.draw, rooflines.draw, pinning.drawSpread] : [];
+    const before = [...(run.side ? [() => workloads.drawSide(run.side)] : []), ...(run.batches.length ? [workloads.drawBatches] : [])];
+    return [...before, ...charts, listen].map((draw) => () => draw(run));
   }
 
+  // The first screen's charts are there at once. The others follow one by one, so that the page can be used meanwhile;
+  // a later call begins anew.
+  let turn = 0;
+
   function drawAll() {
-    comparison.draw();
-    for (const run of runs) {
-      if (run.side) workloads.drawSide(run.side);
-      if (run.batches.length) workloads.drawBatches(run);
-      drawRun(run);
-    }
+    turn += 1;
+    const mine = turn;
     document.querySelectorAll(".key svg").forEach(drawKey);
+    const [first, ...others] = runs;
+    const start = drawings(first);
+    comparison.draw();
+    start.splice(0, Math.max(1, start.length - 4)).forEach((draw) => draw());
     document.documentElement.dataset.ready = "true";
+    const rest = [...start, ...others.flatMap(drawings)];
+    const next = () => {
+      if (mine !== turn) return;
+      rest.shift()?.();
+      if (rest.length) setTimeout(next);
+      else document.documentElement.dataset.drawn = "true";
+    };
+    setTimeout(next);
+  }
+
+  function listen(run) {
+    if (run.listens) return;
+    run.listens = true;
+    for (const chart of document.querySelectorAll(`#${run.key} .js-plotly-plot`)) {
+      chart.on("plotly_click", (event) => candidates.pick(run, event.points[0].id));
+    }
   }
 
   // ---- the view is a link ----
@@ -98,9 +117,6 @@
       writeHash();
     });
     byId(`${run.key}-table`).querySelectorAll("thead th").forEach((header) => header.firstElementChild.addEventListener("click", () => candidates.sortBy(run, header)));
-    for (const chart of document.querySelectorAll(`#${run.key} .js-plotly-plot`)) {
-      chart.on("plotly_click", (event) => candidates.pick(run, event.points[0].id));
-    }
   }
   byId("theme").addEventListener("click", () => {
     setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]);
