@@ -97,6 +97,17 @@ def test_pycls_rounding_is_to_the_nearest(base: int, width: float) -> None:
     assert abs(scale.pixels(32 * base) - 32 * base * width) <= 2
 
 
+@given(patches=st.integers(1, 30), step=st.sampled_from((1, 4, 14, 16, 28)), resolution=st.floats(0.1, 8))
+def test_pixels_in_steps_are_the_nearest_whole_ones(patches: int, step: int, resolution: float) -> None:
+    base = patches * step
+    tf, pycls = (Scale(resolution=resolution, rounding=rounding) for rounding in ("tf", "pycls"))
+    assert tf.pixels(base, step=step) % step == 0
+    assert abs(tf.pixels(base, step=step) - base * resolution) <= step / 2 + 1e-9
+    least = math.lcm(step, 4)
+    assert pycls.pixels(base, step=step) % least == 0
+    assert abs(pycls.pixels(base, step=step) - base * resolution) <= least / 2 + 1e-9
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 def test_rounding_leaves_a_base_as_its_authors_made_it(name: str, rounding: RoundingName) -> None:
