@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from scaleprof.models.family import ModelFamily, many
 from scaleprof.models.transformer import token_batch
 from scaleprof.records import Shape
@@ -78,21 +80,10 @@ LSTM = ModelFamily(
     make_inputs=partial(token_batch, vocabulary=RECURRENT.vocabulary),
     channel_divisor=_CHANNEL_DIVISOR,
 )
-GRU = ModelFamily(
+GRU = msgspec.structs.replace(
+    LSTM,
     name=GRU_NAME,
     title="GRU language model, of the sizes of the LSTM",
-    depth_means="stacked layers",
-    width_means="hidden size and embedding, in multiples of 4; the vocabulary stays",
-    resolution_means=_TOKENS,
-    note=_NOTE,
     source="Cho et al. 2014, arXiv:1406.1078; sizes of Zaremba et al. 2014, arXiv:1409.2329",
-    shape_at=shape_at,
     construct=construct_gru,
-    last_block=None,
-    base_input_size=RECURRENT.tokens,
-    min_input_size=1,
-    input_unit="tokens",
-    size_at=partial(tokens_at, RECURRENT.tokens),
-    make_inputs=partial(token_batch, vocabulary=RECURRENT.vocabulary),
-    channel_divisor=_CHANNEL_DIVISOR,
 )
