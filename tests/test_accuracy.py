@@ -387,6 +387,15 @@ def test_report_lists_doubts_on_stderr_and_keeps_stdout_for_data(
     assert f"- Accuracies: acc.csv:3 '{B0}/compound/9' joins no model" in capsys.readouterr().out
 
 
+def test_the_page_lists_what_joins_nothing_among_the_doubts_of_the_first_run(tmp_path: Path) -> None:
+    table = write_table(tmp_path, f"spec_id,accuracy\n{B0}/compound/1,78\n{B0}/compound/9,99\n")
+    page = render([sp.Run(family_log()), sp.Run(family_log(range(1, 3)))], accuracy=table)
+    doubts = page.partition('id="run1-doubts"')[2].partition("</section>")[0]
+    assert "compound/9&#39; joins no model" in doubts
+    assert "no number carries a warning" not in doubts
+    assert page.count("joins no model") == 1
+
+
 @pytest.mark.parametrize("verb", [["report", "run.jsonl"], ["sweep"], ["sweep", "--dry-run"]])
 def test_a_mistake_in_the_table_is_exit_2_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: list[str]

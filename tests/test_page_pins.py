@@ -111,6 +111,32 @@ def test_a_baseline_has_a_star_a_column_and_its_part_of_the_front_list(open_repo
     assert page.inner_text("#run1-table tbody tr:first-child th span") == "efficientnet_b0/base/0"
 
 
+def test_a_given_error_is_a_whisker_and_in_the_table(open_report: OpenReport) -> None:
+    records = [
+        msgspec.structs.replace(record, quoted=Quoted(70.0 + n, "r", 0.4))
+        for n, record in enumerate(family_log().records)
+    ]
+    page = open_report(make_log(*records))
+    assert page.input_value("#run1-y") == "accuracy"
+    (width,) = named(page, "run1-pareto", "width")
+    assert width["error_y"]["array"] == pytest.approx([0.4] * 3)
+    assert width["error_y"]["arrayminus"] == pytest.approx([0.4] * 3)
+    assert table_values(page, "accuracy")[COMPOUND_2] == 72
+    assert "72.0 % [71.6–72.4]" in page.inner_text("#run1-table")
+
+
+def test_growth_sorts_by_what_the_column_shows(open_report: OpenReport) -> None:
+    base, *others = family_log().records
+    matched = [
+        msgspec.structs.replace(record, matched_growth=10.0 - n, achieved_growth=float(n))
+        for n, record in enumerate(others)
+    ]
+    page = open_report(make_log(base, *matched))
+    page.get_by_role("button", name="Growth").click()
+    shown = list(table_values(page, "growth").values())
+    assert shown == sorted(shown) == [1, 5, 6, 7, 8, 9, 10]
+
+
 def test_curves_are_drawn_against_phi_too(open_report: OpenReport) -> None:
     page = open_report(family_log())
     page.select_option("#run1-against", "phi")

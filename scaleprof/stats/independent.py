@@ -70,10 +70,9 @@ def ratio_over_launches(
 
     Two launches or more on both sides: Welch's t on the logarithms of the launch medians, with the degrees of
     freedom of Satterthwaite, never narrower than both pooled intervals (at `FLOOR_CONFIDENCE`) together by
-    `quotient`'s rule. Values and centres are those of `over_launches`. The quotient of the two estimates'
-    own intervals covers 95 to 99 % of simulated trials and is a third wider at three launches each, for it
-    takes each side's t at two degrees of freedom where both have about four together; this covers 93 to 98 %
-    from three launches on (tests/test_comparison.py).
+    `quotient`'s rule. Values and centres are those of `over_launches`. The quotient of the two estimates' own
+    intervals would be wider than it need be: it takes each side's t at its own degrees of freedom, two at
+    three launches, where both together have about four. Coverage is tested by simulation.
 
     A single launch on a side: the quotient of both estimates, the single one's interval widened by
     `process_sd`, what processes differ by.

@@ -11,7 +11,9 @@ const candidates = (() => {
   // What a column sorts by: the row's own number, not its text.
   function valueOf(run, line, field) {
     if (field === "ratio") return run.baseline.ratios[line.dataset.row]?.[0] ?? null;
-    return rowOf(run, line)[field] ?? null;
+    const row = rowOf(run, line);
+    if (field === "growth") return row.matched_growth ?? row.achieved_growth ?? null;
+    return row[field] ?? null;
   }
 
   function sortBy(run, header) {
