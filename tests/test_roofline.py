@@ -246,7 +246,8 @@ def test_a_worker_tells_the_ceilings_and_goes_on(bench: LocalBench) -> None:
     assert measured.ceilings is not None
     assert measured.ceilings.moved_bytes == 2 * 256 * MIB
     again = bench.build(job)
-    assert again.peak_memory_bytes == pytest.approx(before.peak_memory_bytes, rel=0.02)
+    # The arrays of the ceilings are ten times a tiny model: none of them may be counted to the next one.
+    assert again.peak_memory_bytes == pytest.approx(before.peak_memory_bytes, abs=16 * MIB)
 
 
 def test_a_worker_that_dies_over_the_ceilings_says_so_and_raises_nothing() -> None:
