@@ -36,8 +36,8 @@ from scaleprof.reporting.analysis_tables import analysis_tables
 from scaleprof.reporting.rows import MeasuredRow
 from scaleprof.reporting.view import view_runs
 from scaleprof.reporting.workloads import words as workload_words
+from scaleprof.scaling.laws import law_of
 from scaleprof.scaling.rounding import ROUNDINGS, RoundingName, Scale
-from scaleprof.scaling.sequences import law_of
 from scaleprof.scaling.sweep import base_spec, make_spec
 from scaleprof.scaling.theory import powers_at_base
 

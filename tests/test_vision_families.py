@@ -28,8 +28,10 @@ from scaleprof.models import FAMILIES
 from scaleprof.models.family import many, one
 from scaleprof.records import Cost, ModelSpec, Workload
 from scaleprof.reporting.rows import CostRow
+from scaleprof.scaling.laws import law_of
 from scaleprof.scaling.rounding import ROUNDINGS, Scale
 from scaleprof.scaling.sweep import base_spec, make_spec
+from scaleprof.scaling.theory import PLAIN_CONVOLUTIONS, growth_exponents
 
 SEGMENTATION = ("deeplabv3_resnet50", "lraspp_mobilenet_v3_large")
 NAMES = ("vit_b_16", "swin_t", *SEGMENTATION)
@@ -368,3 +370,41 @@ def test_models_says_what_each_dimension_is(capsys: pytest.CaptureFixture[str]) 
     assert "whole windows of 28" in said["swin_t"]
     assert "as in resnet50" in said["deeplabv3_resnet50"]
     assert "as in mobilenet_v3_large" in said["lraspp_mobilenet_v3_large"]
+
+
+def by_law(name: str, scale: Scale) -> dict[str, float]:
+    law = law_of(name)
+    assert law is not None
+    return {
+        quantity: sum(
+            term.amount
+            * scale.depth**term.depth
+            * scale.width**term.width
+            * scale.resolution**term.resolution
+            for term in getattr(law, quantity)
+        )
+        for quantity in ("macs", "params", "activations")
+    }
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "swin_t"])
+@pytest.mark.parametrize("scale", [Scale(), Scale(depth=2), Scale(width=2), Scale(resolution=2)])
+def test_a_vision_transformers_own_law_is_what_is_counted_at_its_base_and_at_twice_each_factor(
+    name: str, scale: Scale
+) -> None:
+    """Here nothing is rounded, and Swin fills no window; the class token is one of 197 and biases are few."""
+    cost = count_spec(FAMILIES[name], spec_at(name, scale))
+    found = {quantity: getattr(cost, quantity) for quantity in ("macs", "params", "activations")}
+    assert by_law(name, scale) == pytest.approx(found, rel=0.01)
+
+
+def test_resolution_costs_a_vision_transformer_more_than_it_asks_for_and_a_windowed_one_as_much() -> None:
+    exponents = {
+        name: growth_exponents("resolution", law=law_of(name) or PLAIN_CONVOLUTIONS) for name in NAMES
+    }
+    macs = {name: one_.macs for name, one_ in exponents.items() if one_ is not None}
+    layers, hidden, tokens = 12, 768, 197
+    attention_share = 2 * hidden * tokens**2 * layers / base_cost("vit_b_16").macs
+    assert macs["vit_b_16"] == pytest.approx(1 + attention_share, abs=0.001)
+    assert macs["swin_t"] == pytest.approx(1, abs=0.001)
+    assert macs["deeplabv3_resnet50"] == 1

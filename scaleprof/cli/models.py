@@ -13,9 +13,9 @@ from scaleprof.errors import ExitCode
 from scaleprof.models import FAMILIES, announced
 from scaleprof.models.family import Model, why_no_decoding
 from scaleprof.records import Mode
+from scaleprof.scaling.laws import law_of
 from scaleprof.scaling.published import TABLES
 from scaleprof.scaling.rules import DIMENSIONS
-from scaleprof.scaling.sequences import law_of
 from scaleprof.scaling.theory import Term, powers_at_base
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _growth(model: Model) -> dict[str, str]:
 
 def _powers(terms: tuple[Term, ...]) -> str:
     powers = zip(DIMENSIONS, powers_at_base(terms), strict=True)
-    return " · ".join(f"{name}^{power:.2f}" for name, power in powers if power)
+    return " · ".join(f"{name}^{power:.2f}" for name, power in powers if round(power, 2))
 
 
 def _facts(model: Model) -> dict[str, object]:

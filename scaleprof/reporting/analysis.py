@@ -10,8 +10,8 @@ import msgspec
 from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.rows import MeasuredRow
+from scaleprof.scaling.laws import law_of
 from scaleprof.scaling.rules import COMPOUND, Bases
-from scaleprof.scaling.sequences import law_of
 from scaleprof.scaling.theory import PLAIN_CONVOLUTIONS, growth_exponents
 from scaleprof.stats.equal import Line, Reading, at_equal, common_range
 from scaleprof.stats.hypervolume import Hypervolumes, hypervolumes

@@ -108,8 +108,8 @@ def _whose_theory(exponents: Sequence[Exponent]) -> str:
     told = [one for one in exponents if one.theory is not None]
     own = list(dict.fromkeys(one.law_of for one in told if one.law_of))
     own_words = (
-        f"Theory of {', '.join(own)} is the family's own at its base, with attention that grows with "
-        "tokens² and vocabularies that no depth repeats; away from the base their shares shift, and rounding "
+        f"Theory of {', '.join(own)} is the family's own at its base, with attention and with what no depth "
+        "repeats, such as vocabularies and embeddings; away from the base their shares shift, and rounding "
         "departs from it."
     )
     plain_words = (

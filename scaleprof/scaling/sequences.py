@@ -53,37 +53,39 @@ def tokens_at(base: int, scale: Scale) -> int:
     return round_px(base * scale.resolution**2)
 
 
-def law_of(model: str, mode: str = "infer") -> Law | None:
-    """The family's own law of growth in a mode; None for a model that has none."""
-    if model == DECODER_NAME:
-        return _decoding(DECODER) if mode == "decode" else _prefill(DECODER)
-    laws = {
-        ENCODER_NAME: _encoding(ENCODER),
-        LSTM_NAME: _recurring(RECURRENT, LSTM_GATES),
-        GRU_NAME: _recurring(RECURRENT, GRU_GATES),
+def sequence_laws() -> dict[tuple[str, str], Law]:
+    """The laws of growth of the sequence families, by family and mode."""
+    return {
+        (ENCODER_NAME, "infer"): _encoding(ENCODER),
+        (DECODER_NAME, "infer"): _prefill(DECODER),
+        (DECODER_NAME, "decode"): _decoding(DECODER),
+        (LSTM_NAME, "infer"): _recurring(RECURRENT, LSTM_GATES),
+        (GRU_NAME, "infer"): _recurring(RECURRENT, GRU_GATES),
     }
-    return laws.get(model)
 
 
 def _encoding(base: SequenceBase) -> Law:
     layers, h = base.layers, base.hidden
     return Law(
-        macs=(*_attending_macs(base), Term(h * h, 0, 2, 0)),
+        macs=(*attending_macs(*base[:3]), Term(h * h, 0, 2, 0)),
         params=(
-            Term(_layer_weights(h) * layers, 1, 2, 0),
+            Term(layer_weights(h) * layers, 1, 2, 0),
             Term(h * h, 0, 2, 0),
             Term((base.vocabulary + base.positions) * h, 0, 1, 0),
         ),
-        activations=(*_attending_activations(base), Term(h, 0, 1, 0)),
+        activations=(*attending_activations(*base[:3], base.hidden // HEAD_CHANNELS), Term(h, 0, 1, 0)),
     )
 
 
 def _prefill(base: SequenceBase) -> Law:
     h, t, vocabulary = base.hidden, base.tokens, base.vocabulary
     return Law(
-        macs=(*_attending_macs(base), Term(vocabulary * h * t, 0, 1, 2)),
+        macs=(*attending_macs(*base[:3]), Term(vocabulary * h * t, 0, 1, 2)),
         params=_decoder_params(base),
-        activations=(*_attending_activations(base), Term(vocabulary * t, 0, 0, 2)),
+        activations=(
+            *attending_activations(*base[:3], base.hidden // HEAD_CHANNELS),
+            Term(vocabulary * t, 0, 0, 2),
+        ),
     )
 
 
@@ -92,13 +94,13 @@ def _decoding(base: SequenceBase) -> Law:
     layers, h, t, vocabulary = base.layers, base.hidden, base.tokens, base.vocabulary
     return Law(
         macs=(
-            Term(_layer_weights(h) * layers, 1, 2, 0),
+            Term(layer_weights(h) * layers, 1, 2, 0),
             Term(2 * h * t * layers, 1, 1, 2),
             Term(vocabulary * h, 0, 1, 0),
         ),
         params=_decoder_params(base),
         activations=(
-            Term(_layer_outputs(h) * layers, 1, 1, 0),
+            Term(layer_outputs(h) * layers, 1, 1, 0),
             Term(h // HEAD_CHANNELS * t * layers, 1, 1, 2),
             Term(vocabulary, 0, 0, 0),
         ),
@@ -117,28 +119,28 @@ def _recurring(base: SequenceBase, gates: int) -> Law:
 def _decoder_params(base: SequenceBase) -> tuple[Term, ...]:
     h = base.hidden
     return (
-        Term(_layer_weights(h) * base.layers, 1, 2, 0),
+        Term(layer_weights(h) * base.layers, 1, 2, 0),
         Term((base.vocabulary + base.positions) * h, 0, 1, 0),
     )
 
 
-def _attending_macs(base: SequenceBase) -> tuple[Term, Term]:
-    """Of the layers over all tokens: products, and attention's full square."""
-    layers, h, t = base.layers, base.hidden, base.tokens
-    return Term(_layer_weights(h) * t * layers, 1, 2, 2), Term(2 * h * t * t * layers, 1, 1, 4)
+def attending_macs(layers: int, hidden: int, tokens: int) -> tuple[Term, Term]:
+    """Of layers over all tokens: products, and attention's full square."""
+    products = layer_weights(hidden) * tokens * layers
+    return Term(products, 1, 2, 2), Term(2 * hidden * tokens**2 * layers, 1, 1, 4)
 
 
-def _attending_activations(base: SequenceBase) -> tuple[Term, Term]:
+def attending_activations(layers: int, hidden: int, tokens: int, heads: int) -> tuple[Term, Term]:
     """Outputs of the layers' products, and attention's scores, one a head, query and token."""
-    layers, h, t = base.layers, base.hidden, base.tokens
-    return Term(_layer_outputs(h) * t * layers, 1, 1, 2), Term(h // HEAD_CHANNELS * t * t * layers, 1, 1, 4)
+    outputs = layer_outputs(hidden) * tokens * layers
+    return Term(outputs, 1, 1, 2), Term(heads * tokens**2 * layers, 1, 1, 4)
 
 
-def _layer_weights(hidden: int) -> int:
+def layer_weights(hidden: int) -> int:
     """Weights of a layer: queries, keys, values, their mixing, and an MLP of two products."""
     return (4 + 2 * MLP_RATIO) * hidden**2
 
 
-def _layer_outputs(hidden: int) -> int:
+def layer_outputs(hidden: int) -> int:
     """What a layer's products put out for a token: those above, and attention's weighted sum of values."""
     return (3 + 1 + 1 + MLP_RATIO + 1) * hidden

@@ -61,7 +61,7 @@ const charting = (() => {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour("--ink"), family: "system-ui, sans-serif", size: 13 },
-      margin: { l: 56, r: roomRight, t: 22, b: 46 },
+      margin: { l: 68, r: roomRight, t: 22, b: 56 },
       showlegend: false,
       hovermode: "closest",
       hoverlabel: { bgcolor: colour("--panel"), bordercolor: colour("--soft"), font: { color: colour("--ink") } },
