@@ -367,7 +367,9 @@ def test_the_verdict_names_the_faster_strategy_at_equal_macs_with_a_ratio() -> N
     sentence, ranges, doubts = view.verdict
     assert sentence.startswith("At 3.20 G MACs, compound is the fastest way to scale efficientnet_b0: ")
     assert "Width takes 1.30–1.30 times as long as compound (95 %, in the same rounds)" in sentence
-    assert ranges == "Fastest at equal MACs on cpu at batch 1: compound from 14.3 to 80.8 ms."
+    assert ranges == (
+        "Fastest at equal MACs on cpu at batch 1: compound from 14.3 to 80.8 ms (566 M to 3.20 G MACs)."
+    )
     assert "Accuracy is not part of it" in doubts
 
 
@@ -390,6 +392,40 @@ def test_axes_that_cannot_be_drawn_are_refused_and_not_ignored() -> None:
 def test_the_noise_of_the_machine_is_told() -> None:
     (view,) = view_runs([family_log()])
     assert next(fact.value for fact in view.trust if fact.label == "Machine") == "quiet (p90/p10 1.00)"
+
+
+def test_on_a_noisy_machine_the_verdict_says_what_to_rely_on() -> None:
+    assert not any("noisy" in sentence for sentence in view_runs([family_log()])[0].verdict)
+    spread = [1.0, 1.0, 1.1, 1.2]
+    log = family_log()
+    noisy = tuple(
+        msgspec.structs.replace(
+            record,
+            launches=tuple(
+                msgspec.structs.replace(
+                    launch,
+                    visits=tuple(
+                        msgspec.structs.replace(visit, matrix_product_s=tuple(spread))
+                        for visit in launch.visits
+                    ),
+                )
+                for launch in record.launches
+            ),
+        )
+        for record in log.records
+    )
+    (view,) = view_runs([msgspec.structs.replace(log, records=noisy)])
+    assert (
+        "The machine was noisy: milliseconds are rough, ratios taken in the same rounds hold better."
+        in view.verdict
+    )
+
+
+def test_the_example_of_a_budget_is_met_by_some_of_the_models_and_missed_by_others() -> None:
+    (view,) = view_runs([family_log()])
+    bound = float(view.budget.example.partition(",")[0].removeprefix("latency_ms<="))
+    latencies = [row.latency_ms for row in view.rows if row.latency_ms is not None]
+    assert min(latencies) < bound < max(latencies)
 
 
 def test_strategies_that_cannot_be_told_apart_are_undecided() -> None:

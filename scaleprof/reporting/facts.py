@@ -36,17 +36,17 @@ def trust_facts(log: RunLog, rows: Sequence[MeasuredRow], first: Front | None = 
     strategies = len({row.strategy for row in rows} - {BASE_STRATEGY})
     missed = sum(row.stop == "budget_exhausted" for row in rows)
     within = len([row for row in rows if row.stop]) - missed
+    processes = plural(header.plan.launches, "fresh process", "fresh processes")
     matched = next((METRICS[row.match].label for row in rows if row.match), None)
     return (
         Fact("Device", device_name(log)),
         Fact("Workload", ", ".join(words(workload, told))),
         Fact("Models", f"{len(rows)} in {plural(strategies, 'strategy', 'strategies')}"),
-        Fact("Growth", f"equal {matched} at each φ" if matched else "as the formulas give it"),
-        Fact(
-            "Measured", f"{header.plan.preset} preset, {plural(header.plan.launches, 'launch', 'launches')}"
-        ),
+        Fact("Growth", f"equal {matched} at each φ" if matched else "each strategy's own formula"),
+        Fact("Measured", f"{processes} ({header.plan.preset} preset)"),
+        Fact("Software", f"torch {header.host.torch}"),
         Fact("Machine", _noise_words(log)),
-        Fact("Within target", f"{within} of {within + missed} (±{100 * header.plan.target_ci:.3g} %)"),
+        Fact(f"Intervals within ±{100 * header.plan.target_ci:.3g} %", f"{within} of {within + missed}"),
         Fact("Date", header.started_at[:10]),
         *_doubts(rows, first),
     )
@@ -62,7 +62,7 @@ def _doubts(rows: Sequence[MeasuredRow], first: Front | None) -> list[Fact]:
     unsure = 0 if first is None else len({*first.likely, *first.undecided})
     warned = sum(bool(row.warnings) for row in rows)
     return [
-        Fact("Undecided on the front", str(unsure), more="places" if unsure else ""),
+        Fact("Unsure on the front", str(unsure), more="places" if unsure else ""),
         Fact("Unstable", str(counts["unstable"]), counts["unstable"] > 0, "doubts"),
         Fact("Failed", str(failed), failed > 0, "doubts"),
         *(Fact(status.capitalize(), str(counts[status]), more="doubts") for status in untried),
@@ -72,8 +72,13 @@ def _doubts(rows: Sequence[MeasuredRow], first: Front | None) -> list[Fact]:
 
 def _noise_words(log: RunLog) -> str:
     """How quiet the machine was, from the matrix product timed between all visits."""
-    spread = noise_spread([launch for record in log.records for launch in record.launches])
+    spread = spread_of(log)
     return "unknown" if spread is None else f"{noise_verdict(spread)} (p90/p10 {spread:.2f})"
+
+
+def spread_of(log: RunLog) -> float | None:
+    """How much the matrix product timed between all visits varied, p90 over p10."""
+    return noise_spread([launch for record in log.records for launch in record.launches])
 
 
 def device_name(log: RunLog) -> str:

@@ -11,14 +11,18 @@ from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.readings import Comparison, Contrast, common_macs, compare_at, in_ms
 from scaleprof.reporting.rows import MeasuredRow
 from scaleprof.stats.contention import is_contended
+from scaleprof.stats.noise import noise_verdict
 from scaleprof.units import format_count, three_digits
 
 # At how many sizes, evenly spaced in the logarithm, strategies are compared for the ranges of latency.
 _PROBES = 6
 
 
-def verdict(rows: Sequence[MeasuredRow], contrast: Contrast) -> tuple[str, ...]:
-    """Which strategy is fastest at the same MACs, inside the measured range, and what that leaves open."""
+def verdict(rows: Sequence[MeasuredRow], contrast: Contrast, spread: float | None = None) -> tuple[str, ...]:
+    """Which strategy is fastest at the same MACs, inside the measured range, and what that leaves open.
+
+    `spread` is how much a fixed piece of work varied meanwhile (`scaleprof.stats.noise`).
+    """
     points = [row for row in rows if row.status in MEASURED_STATUSES]
     sentences: list[str] = []
     for model in dict.fromkeys(row.model for row in points):
@@ -26,7 +30,13 @@ def verdict(rows: Sequence[MeasuredRow], contrast: Contrast) -> tuple[str, ...]:
     missing = _missing_sentence(rows)
     if not sentences:
         return (*missing, "Strategies are compared where two or more were measured, at --phi 1 and beyond.")
-    return (*sentences, *missing, _verdict_doubts(points))
+    return (*sentences, *missing, *_noise_sentence(spread), _verdict_doubts(points))
+
+
+def _noise_sentence(spread: float | None) -> Iterator[str]:
+    """On what to rely where the machine was not quiet."""
+    if spread is not None and (found := noise_verdict(spread)) != "quiet":
+        yield f"The machine was {found}: milliseconds are rough, ratios taken in the same rounds hold better."
 
 
 def _missing_sentence(rows: Sequence[MeasuredRow]) -> tuple[str, ...]:
@@ -49,7 +59,8 @@ def _missing_sentence(rows: Sequence[MeasuredRow]) -> tuple[str, ...]:
 def _verdict_doubts(points: Sequence[MeasuredRow]) -> str:
     """What the comparison does not say."""
     doubts = (
-        "Read off each strategy's curve between its measured models, so that no row need have these numbers."
+        "These numbers lie on each strategy's line between its measured models; the chart's front is of "
+        "measured models alone."
     )
     if any(row.accuracy is None for row in points):
         doubts += " Accuracy is not part of it: equal MACs stand in for equal quality"
@@ -123,4 +134,7 @@ def _range_words(part: Sequence[Comparison]) -> str:
     names = [first.best.name, *first.tied]
     who = names[0] if len(names) == 1 else f"{' or '.join(names)}, undecided which,"
     low, high = (three_digits(one.best.latency_ms) for one in (first, last))
-    return f"{who} around {low} ms" if low == high else f"{who} from {low} to {high} ms"
+    least, most = (format_count(one.macs) for one in (first, last))
+    if low == high:
+        return f"{who} around {low} ms ({most} MACs)"
+    return f"{who} from {low} to {high} ms ({least} to {most} MACs)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from functools import partial
+from statistics import median
 
 import msgspec
 
@@ -22,7 +23,7 @@ from scaleprof.reporting.cautions import Caution
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.reporting.curves import Curve, scaling_curves
 from scaleprof.reporting.distributions import Distribution, distribution
-from scaleprof.reporting.facts import Fact, constant_facts, environment_facts, trust_facts
+from scaleprof.reporting.facts import Fact, constant_facts, environment_facts, spread_of, trust_facts
 from scaleprof.reporting.fronts import Front, any_value, first_front, front_on
 from scaleprof.reporting.metrics import COSTS, METRICS, QUALITIES, Metric
 from scaleprof.reporting.recommending import Recommendation, advise, require_any, why_unknown
@@ -32,6 +33,7 @@ from scaleprof.reporting.side_by_side import SideBySide, set_side_by_side
 from scaleprof.reporting.verdict import verdict
 from scaleprof.reporting.workloads import varying, words
 from scaleprof.stats.intervals import Estimate
+from scaleprof.units import MIB
 
 # Distributions drawn at first: as many as fit beside each other on a screen.
 _FIRST_PINS = 5
@@ -48,13 +50,14 @@ class BudgetBox(msgspec.Struct, frozen=True):
     """A page's field for budgets before anyone types in it, and what that recommends.
 
     `unknown` has the reason of every quantity that no model here has; `versus` is what the recommended model
-    costs beside the baseline.
+    costs beside the baseline; `example` is a budget that some models here meet and others do not.
     """
 
     text: str
     advice: Recommendation | None
     unknown: dict[str, str]
     versus: str | None = None
+    example: str = ""
 
 
 class RunView(msgspec.Struct, frozen=True):
@@ -186,7 +189,7 @@ def view_workload(
     return RunView(
         key=key,
         title=_title(rows, comparer.workloads),
-        verdict=verdict(rows, partial(comparer.contrast, workload)),
+        verdict=verdict(rows, partial(comparer.contrast, workload), spread_of(log)),
         trust=trust_facts(log, rows, first),
         strategies=tuple(dict.fromkeys(row.strategy for row in rows)),
         rows=rows,
@@ -218,7 +221,22 @@ def _budget_box(view: RunView, budgets: Sequence[Budget], workload: str) -> Budg
         advice=advice,
         unknown={name: reason for name, reason in reasons.items() if reason is not None},
         versus=None if advice is None or advice.row is None else _versus(view, advice.row),
+        example=_example_budget(view.rows),
     )
+
+
+def _example_budget(rows: Sequence[MeasuredRow]) -> str:
+    """Budgets in round numbers near the middle of what was measured, to be typed over."""
+    latencies = [row.latency_ms for row in rows if row.latency_ms is not None]
+    memories = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
+    parts = [f"latency_ms<={_rounded(median(latencies))}"] if latencies else []
+    parts += [f"peak_memory_bytes<={_rounded(median(memories) / MIB)}MiB"] if memories else []
+    return ", ".join(parts)
+
+
+def _rounded(value: float) -> str:
+    """To its first digit: a limit that a person might type."""
+    return f"{float(f'{value:.1g}'):g}"
 
 
 def _versus(view: RunView, row: MeasuredRow) -> str | None:

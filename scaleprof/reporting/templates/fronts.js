@@ -81,6 +81,7 @@ const fronts = (() => {
       return item;
     });
     byId(`${run.key}-front`).replaceChildren(...items);
+    byId(`${run.key}-count`).textContent = `${members.length} of ${run.rows.filter((row) => usable(row) && has(x, y)(row)).length}`;
     byId(`${run.key}-undecided`).textContent = front.undecided.length ? `Undecided, perhaps on it: ${front.undecided.join(", ")}.` : "";
     candidates.markFront(run, new Set(front.spec_ids));
   }

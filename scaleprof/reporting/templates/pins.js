@@ -41,13 +41,15 @@ const pinning = (() => {
     return low <= 1 && 1 <= high ? `${text}, undecided` : text;
   }
 
-  // A ratio to the baseline for a list: "3.03 [2.99–3.05] × base".
+  // Ratios to the baseline for a list: "3.03 [2.99–3.05] × base's time, 4.10 × its MACs".
   function ratioText(run, row) {
     const ratio = ratioOf(run, row);
     const base = baselineOf(run, row);
     if (!ratio || !base || base === row) return "";
     const [value, low, high] = ratio;
-    return `${threeDigits(value)}${low === null ? " [?]" : ` [${threeDigits(low)}–${threeDigits(high)}]`} × ${base.strategy === "base" ? "base" : "baseline"}`;
+    const interval = low === null ? " [?]" : ` [${threeDigits(low)}–${threeDigits(high)}]`;
+    const macs = row.macs && base.macs ? `, ${threeDigits(row.macs / base.macs)} × its MACs` : "";
+    return `${threeDigits(value)}${interval} × ${base.strategy === "base" ? "base" : "baseline"}'s time${macs}`;
   }
 
   // ---- spread of single passes ----
