@@ -108,6 +108,10 @@ def test_the_command_line_reference_is_current() -> None:
     subprocess.run([sys.executable, str(ROOT / "docs" / "generate.py"), "--check"], check=True)
 
 
+def test_the_page_of_scaling_beyond_cnns_says_what_the_kept_runs_say() -> None:
+    subprocess.run([sys.executable, str(ROOT / "benchmarks" / "families.py"), "--check"], check=True)
+
+
 def test_the_page_of_what_reproduces_is_current() -> None:
     subprocess.run([sys.executable, str(ROOT / "benchmarks" / "reproduce.py"), "--check"], check=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from scaleprof.reporting.comparing import RunComparer
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import CostRow, MeasuredRow, cost_row, measured_row, to_json
 from scaleprof.reporting.tables import growth_text, to_csv, to_markdown, to_terminal
+from scaleprof.reporting.verdict import verdict
 from scaleprof.reporting.view import view_runs
 from scaleprof.scaling.results import RESULTS
 from scaleprof.scaling.sweep import Sweep, expand, parse_phi
@@ -394,31 +396,16 @@ def test_the_noise_of_the_machine_is_told() -> None:
     assert next(fact.value for fact in view.trust if fact.label == "Machine") == "quiet (p90/p10 1.00)"
 
 
-def test_on_a_noisy_machine_the_verdict_says_what_to_rely_on() -> None:
-    assert not any("noisy" in sentence for sentence in view_runs([family_log()])[0].verdict)
-    spread = [1.0, 1.0, 1.1, 1.2]
+def test_where_a_noisy_machine_kept_intervals_wide_the_verdict_says_what_to_rely_on() -> None:
     log = family_log()
-    noisy = tuple(
-        msgspec.structs.replace(
-            record,
-            launches=tuple(
-                msgspec.structs.replace(
-                    launch,
-                    visits=tuple(
-                        msgspec.structs.replace(visit, matrix_product_s=tuple(spread))
-                        for visit in launch.visits
-                    ),
-                )
-                for launch in record.launches
-            ),
-        )
-        for record in log.records
-    )
-    (view,) = view_runs([msgspec.structs.replace(log, records=noisy)])
-    assert (
-        "The machine was noisy: milliseconds are rough, ratios taken in the same rounds hold better."
-        in view.verdict
-    )
+    comparer = RunComparer(log)
+    rows = [measured_row(record, comparer) for record in log.records]
+    late = [msgspec.structs.replace(row, stop="budget_exhausted") for row in rows]
+    contrast = partial(comparer.contrast, log.records[0].workload)
+    words = "The machine was noisy: milliseconds are rough, ratios taken in the same rounds hold better."
+    assert words in verdict(late, contrast, 1.2)
+    assert words not in verdict(late, contrast, 1.01)
+    assert words not in verdict(rows, contrast, 1.2)
 
 
 def test_the_example_of_a_budget_is_met_by_some_of_the_models_and_missed_by_others() -> None:

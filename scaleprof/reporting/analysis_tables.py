@@ -15,6 +15,8 @@ from scaleprof.stats.powerlaw import Predictor
 from scaleprof.units import three_digits
 
 _LABELS = {"energy_j": "Energy"}
+# An interval whose ends are further apart tells nothing: two points of nearly the same x have any slope.
+_TELLING_RATIO = 10.0
 
 
 class TextTable(msgspec.Struct, frozen=True):
@@ -45,7 +47,8 @@ def _equal_table(equals: Sequence[AtEqual], volumes: Hypervolumes | None) -> Tex
     rows = [[name, *(_reading_text(one.readings.get(name), one.read) for one in equals)] for name in names]
     caption = (
         "Read off each strategy's curve between its measured models, never beyond them. Brackets are what "
-        "the intervals of those models allow; ratios in the same rounds (the verdict) are sharper."
+        "the intervals of those models allow ([?]: above a factor of ten); the verdict's ratios, taken in "
+        "the same rounds, are sharper."
     )
     if volumes is not None:
         header.append("dominated area")
@@ -77,6 +80,8 @@ def _reading_text(reading: Reading | None, name: str) -> str:
     ends = reading.value.interval
     if ends is None:
         return text
+    if ends.high > _TELLING_RATIO * ends.low:
+        return f"{text} [?]"
     # Milliseconds keep their unit at any size; the multiples of counts differ from one end to the other.
     low, high = (three_digits(end) if metric.kind == "ms" else metric.text(end) for end in ends)
     return f"{text} [{low}–{high}]"

@@ -30,12 +30,13 @@ def verdict(rows: Sequence[MeasuredRow], contrast: Contrast, spread: float | Non
     missing = _missing_sentence(rows)
     if not sentences:
         return (*missing, "Strategies are compared where two or more were measured, at --phi 1 and beyond.")
-    return (*sentences, *missing, *_noise_sentence(spread), _verdict_doubts(points))
+    return (*sentences, *missing, *_noise_sentence(points, spread), _verdict_doubts(points))
 
 
-def _noise_sentence(spread: float | None) -> Iterator[str]:
-    """On what to rely where the machine was not quiet."""
-    if spread is not None and (found := noise_verdict(spread)) != "quiet":
+def _noise_sentence(points: Sequence[MeasuredRow], spread: float | None) -> Iterator[str]:
+    """On what to rely where the machine was not quiet, and intervals are wide for it."""
+    missed = any(row.stop == "budget_exhausted" for row in points)
+    if missed and spread is not None and (found := noise_verdict(spread)) != "quiet":
         yield f"The machine was {found}: milliseconds are rough, ratios taken in the same rounds hold better."
 
 
