@@ -312,8 +312,8 @@ def test_a_recommendation_tells_the_interval_of_an_accuracy_that_has_one() -> No
     budgets = parse_budgets("accuracy>=77")
     texts = [recommend([row_with(77.5, error)], budgets).sentences[0] for error in (None, 0.3)]
     assert texts == [
-        "Within accuracy>=77, the best by accuracy is compound/1, 77.5 % accuracy.",
-        "Within accuracy>=77, the best by accuracy is compound/1, 77.5 % [77.2–77.8] accuracy.",
+        "Within accuracy>=77 for certain, the best by accuracy is compound/1, 77.5 % accuracy.",
+        "Within accuracy>=77 for certain, the best by accuracy is compound/1, 77.5 % [77.2–77.8] accuracy.",
     ]
 
 

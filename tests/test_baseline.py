@@ -81,7 +81,7 @@ def test_what_a_model_costs_beside_the_baseline_is_told_with_its_interval_and_do
     base, _ = rows["efficientnet_b0/compound/2"]
     row, ratio = rows["efficientnet_b0/width/3"]
     assert against(row, base, ratio) == (
-        "Against the baseline efficientnet_b0/compound/2: 2.60 [2.60–2.60] times as long, "
+        "Against the baseline efficientnet_b0/compound/2 (40.4 ms): 2.60 [2.60–2.60] times as long, "
         "2.00 times its MACs, 1.00 times its peak memory."
     )
     assert against(base, base, None) == "efficientnet_b0/compound/2 is the baseline."
@@ -112,7 +112,9 @@ def measured(spec: ModelSpec, passes_s: Sequence[Sequence[float]]) -> Record:
 def test_the_recommended_model_is_set_beside_the_baseline() -> None:
     view = view_of(family_log(), budgets=parse_budgets("latency_ms<=50"))
     assert view.budget.versus is not None
-    assert view.budget.versus.startswith("Against the baseline efficientnet_b0/base/0: 4.00 [4.00–4.00]")
+    assert view.budget.versus.startswith(
+        "Against the baseline efficientnet_b0/base/0 (10.1 ms): 4.00 [4.00–4.00]"
+    )
 
 
 # ---- single passes ----

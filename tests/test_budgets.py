@@ -115,6 +115,10 @@ CASES = {
     "accuracy with errors": Case(tuple(with_error(row, 0.4) for row in ACCURATE), "accuracy>=78.5"),
     "parameters": Case(LADDER, "latency_ms<=10", "params"),
     "best": Case(LADDER, "latency_ms<=20"),
+    "undecided beside the runner-up": Case(
+        (*LADDER, make_row("depth/1.5", 805_000_000, 9.5), make_row("depth/0.5", 500_000_000, 9.6)),
+        "latency_ms<=10",
+    ),
     "only undecided": Case(LADDER[:1], "latency_ms<=4"),
     "none": Case(LADDER, "latency_ms<=1"),
     "narrowly missed": Case([make_row("base/0", 4, 10.01, latency_ci_low_ms=10.005)], "latency_ms<=10"),
@@ -301,7 +305,7 @@ def test_the_largest_model_within_is_recommended_with_its_runner_up_and_the_next
     assert found.next_step.price == pytest.approx(1.23)
     assert found.standings == ("meets", "meets", "meets", "undecided", "misses", "misses")
     assert found.words == (
-        "Within latency_ms<=10, the best by MACs (capacity proxy) is depth/1, 810 M MACs, "
+        "Within latency_ms<=10 for certain, the best by MACs (capacity proxy) is depth/1, 810 M MACs, "
         "8.00 ms [7.20–8.80]. "
         "Runner-up: width/1, 800 M MACs, 7.00 ms [6.30–7.70]. "
         "Undecided, since the bound lies inside the interval: width/2 at 10.5 ms [9.45–11.6]. "
@@ -309,11 +313,18 @@ def test_the_largest_model_within_is_recommended_with_its_runner_up_and_the_next
     )
 
 
+def test_an_undecided_model_that_may_beat_the_runner_up_is_named_and_a_lesser_one_is_not() -> None:
+    found = CASES["undecided beside the runner-up"].recommend()
+    assert (name_of(found.row), name_of(found.runner_up)) == ("depth/1", "width/1")
+    assert [name_of(row) for row in found.undecided] == ["width/2", "depth/1.5"]
+
+
 def test_accuracy_is_the_quality_only_where_every_candidate_has_one() -> None:
     found = CASES["accuracy"].recommend()
     assert (found.quality, name_of(found.row)) == ("accuracy", "depth/1")
     assert found.sentences[0] == (
-        "Within latency_ms<=10, the best by accuracy is depth/1, 78.8 % accuracy, 8.00 ms [7.20–8.80]."
+        "Within latency_ms<=10 for certain, the best by accuracy is depth/1, 78.8 % accuracy, "
+        "8.00 ms [7.20–8.80]."
     )
     mixed = Case([*ACCURATE[:2], *LADDER[2:]], "latency_ms<=10").recommend()
     assert mixed.quality == "macs"
@@ -441,7 +452,7 @@ def test_each_workload_of_a_run_has_a_recommendation_of_its_own() -> None:
     eager, compiled = run.recommendations("latency_ms<=50")
     assert (eager.workload, compiled.workload) == ("eager", "compile")
     assert (name_of(eager.row), name_of(compiled.row)) == ("compound/2", "compound/3")
-    assert compiled.words.startswith("compile: Within latency_ms<=50, ")
+    assert compiled.words.startswith("compile: Within latency_ms<=50 for certain, ")
     with pytest.raises(UsageError, match=r"several workloads \(eager; compile\): recommendations\(\) gives"):
         run.recommend("latency_ms<=50")
 

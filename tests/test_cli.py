@@ -205,7 +205,9 @@ def test_an_empty_run_has_nothing_to_show(tmp_path: Path, capsys: pytest.Capture
 
 
 BUDGET = ("--budget", "latency_ms<=50")
-RECOMMENDED = "Within latency_ms<=50, the best by MACs (capacity proxy) is compound/2, 1.60 G MACs, 40.4 ms"
+RECOMMENDED = (
+    "Within latency_ms<=50 for certain, the best by MACs (capacity proxy) is compound/2, 1.60 G MACs, 40.4 ms"
+)
 
 
 def test_a_budget_recommends_on_stderr_and_the_page_begins_with_it(
@@ -217,7 +219,7 @@ def test_a_budget_recommends_on_stderr_and_the_page_begins_with_it(
     out, err = capsys.readouterr()
     advice, written = err.splitlines()
     assert out == ""
-    assert advice.startswith("Within latency_ms<=50, peak_memory_bytes<=2GiB, the best by MACs")
+    assert advice.startswith("Within latency_ms<=50, peak_memory_bytes<=2GiB for certain, the best by MACs")
     assert written == "report: reports/run.html"
     page = (tmp_path / "reports" / "run.html").read_text(encoding="utf-8")
     assert 'value="latency_ms&lt;=50, peak_memory_bytes&lt;=2GiB"' in page
@@ -265,7 +267,7 @@ def test_several_runs_and_workloads_are_told_apart_by_name(
     for format_ in ("html", "csv"):
         assert run_cli(["report", "one.jsonl", "two.jsonl", "--format", format_, *BUDGET]) == 0
         lines = capsys.readouterr().err.splitlines()
-        named = [line.partition(": Within latency_ms<=50, ")[0] for line in lines[:3]]
+        named = [line.partition(": Within latency_ms<=50 for certain, ")[0] for line in lines[:3]]
         assert named == ["one", "two, eager", "two, compile"]
 
 
@@ -276,10 +278,10 @@ def test_budgets_come_from_a_file_and_the_environment_too(
     write_log(tmp_path / "run.jsonl", family_log())
     (tmp_path / "scaleprof.toml").write_text('[show]\nbudget = ["latency_ms<=50", "macs<=1T"]\n')
     assert run_cli(["show", "run.jsonl"]) == 0
-    assert "Within latency_ms<=50, macs<=1T, the best by" in capsys.readouterr().err
+    assert "Within latency_ms<=50, macs<=1T for certain, the best by" in capsys.readouterr().err
     monkeypatch.setenv("SCALEPROF_SHOW_BUDGET", "latency_ms <= 30, macs<=2T")
     assert run_cli(["show", "run.jsonl"]) == 0
-    assert "Within latency_ms<=30, macs<=2T, the best by" in capsys.readouterr().err
+    assert "Within latency_ms<=30, macs<=2T for certain, the best by" in capsys.readouterr().err
 
 
 def test_a_sweep_ends_with_what_its_budget_recommends_and_loses_nothing_to_one_that_cannot_be(

@@ -78,9 +78,9 @@ def test_it_begins_with_its_mark_and_a_title_and_has_what_a_reviewer_asks() -> N
     (view,) = view_runs([family_log()])
     assert verdict == "\n".join(f"- {sentence}" for sentence in view.verdict)
     assert budget.startswith(
-        "**Budget.** Within latency_ms<=50, the best by MACs (capacity proxy) is compound/2"
+        "**Budget.** Within latency_ms<=50 for certain, the best by MACs (capacity proxy) is compound/2"
     )
-    assert "Against the baseline efficientnet_b0/base/0: 4.00 [" in budget
+    assert "Against the baseline efficientnet_b0/base/0 (10.1 ms): 4.00 [" in budget
     assert front == "**Front** of MACs (capacity proxy) against latency: 4 of 7 models."
     assert table.startswith(
         "| model |  | Latency [95 %] | MACs (capacity proxy) | Peak memory [range] | Accuracy |"

@@ -379,8 +379,8 @@ def test_typing_a_budget_recommends_marks_points_and_rows_and_draws_its_line(ope
     page.keyboard.type(WITHIN_50)
     assert page.inner_text("#run1-advice").split("\n\n") == [
         *sp.Run(family_log()).recommend(WITHIN_50).sentences,
-        "Against the baseline efficientnet_b0/base/0: 4.00 [4.00–4.00] times as long, 4.00 times its MACs, "
-        "1.00 times its peak memory.",
+        "Against the baseline efficientnet_b0/base/0 (10.1 ms): 4.00 [4.00–4.00] times as long, "
+        "4.00 times its MACs, 1.00 times its peak memory.",
     ]
     assert marks(page) == {
         "base/0": "meets",
@@ -450,7 +450,7 @@ def test_a_budget_is_in_the_link_and_comes_back_from_it(open_report: OpenReport)
 def test_without_javascript_the_first_budget_is_answered_and_marked(open_report: OpenReport) -> None:
     plain = open_report(family_log(), budget=WITHIN_50, java_script_enabled=False)
     scripted = open_report(family_log(), budget=WITHIN_50)
-    assert "Within latency_ms<=50, the best by MACs" in plain.inner_text("#run1-advice")
+    assert "Within latency_ms<=50 for certain, the best by MACs" in plain.inner_text("#run1-advice")
     assert plain.inner_text("#run1-advice") == scripted.inner_text("#run1-advice")
     assert plain.input_value("#run1-budget") == WITHIN_50
     assert marks(plain) == marks(scripted)

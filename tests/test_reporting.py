@@ -372,7 +372,7 @@ def test_the_verdict_names_the_faster_strategy_at_equal_macs_with_a_ratio() -> N
     assert ranges == (
         "Fastest at equal MACs on cpu at batch 1: compound from 14.3 to 80.8 ms (566 M to 3.20 G MACs)."
     )
-    assert "Accuracy is not part of it" in doubts
+    assert "Accuracy is not part of this comparison" in doubts
 
 
 def test_shrinking_strategies_are_compared_where_they_differ() -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from scaleprof.errors import UsageError, suggestion
 from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
+from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.placing import RatioOf
 from scaleprof.reporting.rows import MeasuredRow
 from scaleprof.stats.intervals import Estimate, Interval
@@ -75,7 +76,8 @@ def against(row: MeasuredRow, baseline: MeasuredRow, ratio: Estimate | None) -> 
         if value and of:
             parts.append(f"{three_digits(value / of)} times its {noun}")
     gained = _accuracy_words(row, baseline)
-    return f"Against the baseline {baseline.spec_id}: {', '.join([*parts, *gained])}."
+    name = f"{baseline.spec_id} ({METRICS['latency_ms'].text(baseline.latency_ms)})"
+    return f"Against the baseline {name}: {', '.join([*parts, *gained])}."
 
 
 def _latency_words(ratio: Estimate | None) -> str:
@@ -95,7 +97,7 @@ def _accuracy_words(row: MeasuredRow, baseline: MeasuredRow) -> list[str]:
     # Independent errors: half-widths of 95 % intervals add up by their squares.
     known = [error for error in errors if error is not None]
     error = f" ± {math.hypot(*known):.1f}" if len(known) == len(errors) else ""
-    return [f"{row.accuracy - baseline.accuracy:+.1f}{error} points of accuracy"]
+    return [f"{row.accuracy - baseline.accuracy:+.1f}{error} points of accuracy, which was not measured here"]
 
 
 def _to_chosen(row: MeasuredRow, chosen: MeasuredRow, ratio_of: RatioOf) -> Estimate | None:

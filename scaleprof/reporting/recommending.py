@@ -6,6 +6,7 @@ the same decisions in the same words (`templates/budgets.js`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -19,7 +20,7 @@ from scaleprof.reporting.workloads import FIELDS, varying, words
 from scaleprof.units import plural
 
 # More undecided models than these are only counted.
-_NAMED_UNDECIDED = 3
+_NAMED_UNDECIDED = 4
 _FROM_GOOD_TO_BAD: tuple[Standing, ...] = ("meets", "undecided", "misses")
 
 
@@ -41,7 +42,8 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
         runner_up: the second best of them.
         next_step: the cheapest better model that misses.
         nearest: where no model is recommended, the one that comes nearest.
-        undecided: models, better than the recommended one, whose interval holds a bound; best first.
+        undecided: models, better than the runner-up (where there is one), whose interval holds a bound; best
+            first. They may be what the budget allows.
         standings: of each row in order; None for one that is no candidate, having no value.
         refused: why nothing can be recommended, a quantity being unknown here; None if something could be.
         sentences: all this in words.
@@ -138,6 +140,8 @@ def recommend(
     meeting = [row for row, standing in ranked if standing == "meets"]
     best = meeting[0] if meeting else None
     better = [(row, s) for row, s in ranked if best is None or _of(quality, row) > _of(quality, best)]
+    floor = -math.inf if len(meeting) < 2 else _of(quality, meeting[1])
+    unsure = [row for row, standing in ranked if standing == "undecided" and _of(quality, row) > floor]
     missing = [NextStep(row, _price(row, budgets)) for row, standing in better if standing == "misses"]
     found = Recommendation(
         budgets=tuple(budgets),
@@ -146,7 +150,7 @@ def recommend(
         runner_up=meeting[1] if len(meeting) > 1 else None,
         next_step=min(missing, key=lambda step: step.price) if best and missing else None,
         nearest=_nearest(ranked, budgets) if best is None else None,
-        undecided=tuple(row for row, standing in better if standing == "undecided"),
+        undecided=tuple(unsure),
         standings=standings,
     )
     return msgspec.structs.replace(found, sentences=tuple(_sentences(found, rows)))
@@ -219,7 +223,7 @@ def _sentences(found: Recommendation, rows: Sequence[MeasuredRow]) -> Iterator[s
     undecided = _undecided_words(found, rows)
     if found.row is not None:
         label = _in_a_sentence(METRICS[found.quality].quality_label)
-        yield f"Within {asked}, the best by {label} is {_facts(found.row, found, rows)}."
+        yield f"Within {asked} for certain, the best by {label} is {_facts(found.row, found, rows)}."
         yield (
             "No other model meets it for certain."
             if found.runner_up is None
@@ -243,11 +247,14 @@ def _sentences(found: Recommendation, rows: Sequence[MeasuredRow]) -> Iterator[s
 
 def _next_step_words(found: Recommendation, rows: Sequence[MeasuredRow]) -> str:
     if found.next_step is None:
-        return "Every better model is undecided." if found.undecided else "No better model was measured."
+        quality = METRICS[found.quality]
+        best = _of(quality, found.row) if found.row else math.inf
+        better = [row for row in found.undecided if _of(quality, row) > best]
+        return "Every better model is undecided." if better else "No better model was measured."
     row = found.next_step.row
     missed = [budget.metric for budget in found.budgets if budget.standing(row) != "meets"]
-    quality = [] if found.quality in missed else [QUANTITIES[found.quality].text(row)]
-    return f"Next step: {', '.join([_name(row, rows), *quality])}, at {_beyond(row, found.budgets)}."
+    told = [] if found.quality in missed else [QUANTITIES[found.quality].text(row)]
+    return f"Next step: {', '.join([_name(row, rows), *told])}, at {_beyond(row, found.budgets)}."
 
 
 def _undecided_words(found: Recommendation, rows: Sequence[MeasuredRow]) -> list[str]:

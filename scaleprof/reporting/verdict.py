@@ -64,7 +64,7 @@ def _verdict_doubts(points: Sequence[MeasuredRow]) -> str:
         "measured models alone."
     )
     if any(row.accuracy is None for row in points):
-        doubts += " Accuracy is not part of it: equal MACs stand in for equal quality"
+        doubts += " Accuracy is not part of this comparison: equal MACs stand in for equal quality"
         several = len({row.model for row in points}) > 1
         doubts += ", within one model's rows and not between models." if several else "."
     if any(row.device == "cpu" and is_contended(row.cpu_share) for row in points):

@@ -5,7 +5,7 @@
 const budgeting = (() => {
   const { quantities, suffixes, steps } = JSON.parse(document.getElementById("scaleprof-grammar").textContent);
   const FROM_GOOD_TO_BAD = ["meets", "undecided", "misses"];
-  const NAMED_UNDECIDED = 3;
+  const NAMED_UNDECIDED = 4;
 
   class BudgetError extends Error {}
 
@@ -128,6 +128,7 @@ const budgeting = (() => {
       .sort((a, b) => b.good - a.good || a.price - b.price);
     const meeting = ranked.filter((one) => one.standing === "meets");
     const better = ranked.filter((one) => !meeting.length || one.good > meeting[0].good);
+    const floor = meeting[1]?.good ?? -Infinity;
     const missing = better.filter((one) => one.standing === "misses").sort((a, b) => a.price - b.price);
     const near = [...ranked].sort((a, b) => rank(a.standing) - rank(b.standing) || a.price - b.price);
     const found = {
@@ -138,7 +139,7 @@ const budgeting = (() => {
       runner_up: meeting[1]?.row ?? null,
       next_step: meeting.length ? (missing[0]?.row ?? null) : null,
       nearest: meeting.length ? null : (near[0]?.row ?? null),
-      undecided: better.filter((one) => one.standing === "undecided").map((one) => one.row),
+      undecided: ranked.filter((one) => one.standing === "undecided" && one.good > floor).map((one) => one.row),
       standings,
     };
     return { ...found, sentences: [...sentences(found, rows)] };
@@ -178,7 +179,7 @@ const budgeting = (() => {
     const { budgets, quality, row, runner_up: runnerUp, nearest, undecided } = found;
     const asked = budgets.map(({ text }) => text).join(", ");
     if (row) {
-      yield `Within ${asked}, the best by ${inASentence(quality.quality_label)} is ${facts(row, found, rows)}.`;
+      yield `Within ${asked} for certain, the best by ${inASentence(quality.quality_label)} is ${facts(row, found, rows)}.`;
       yield runnerUp ? `Runner-up: ${facts(runnerUp, found, rows)}.` : "No other model meets it for certain.";
       yield* undecidedWords(found, rows);
       yield nextStepWords(found, rows);
@@ -194,8 +195,9 @@ const budgeting = (() => {
     yield* leftOutWords(found, rows);
   }
 
-  function nextStepWords({ budgets, quality, next_step: row, undecided }, rows) {
-    if (!row) return undecided.length ? "Every better model is undecided." : "No better model was measured.";
+  function nextStepWords({ budgets, quality, row: best, next_step: row, undecided }, rows) {
+    const isBetter = (other) => valueOf(other, quality.name) > valueOf(best, quality.name);
+    if (!row) return undecided.some(isBetter) ? "Every better model is undecided." : "No better model was measured.";
     const isMissed = budgets.some((budget) => budget.quantity.name === quality.name && standing(row, budget) !== "meets");
     const told = [nameOf(row, rows), ...(isMissed ? [] : [quantityOf(row, named(quality.name))])];
     return `Next step: ${told.join(", ")}, at ${beyond(row, budgets)}.`;

@@ -2,7 +2,7 @@
 "use strict";
 
 const pinning = (() => {
-  const { CONFIG, byId, colour, escape_, layout, layoutAxis, styleOf, threeDigits, usable } = charting;
+  const { CONFIG, byId, colour, escape_, layout, layoutAxis, shortValue, styleOf, threeDigits, usable } = charting;
   const MOST = 12;
   const LATENCY = { name: "latency_ms", label: "Latency", kind: "ms" };
   // Of passes, in thousandths: what a glyph's thin line, line and box reach from and to, and how wide they are.
@@ -28,9 +28,9 @@ const pinning = (() => {
     if (accuracy !== null && before !== null) {
       const errors = [row.accuracy_error ?? null, base.accuracy_error ?? null];
       const error = errors.includes(null) ? "" : ` ± ${budgeting.fixed(Math.hypot(...errors), 1)}`;
-      parts.push(`${accuracy < before ? "-" : "+"}${budgeting.fixed(Math.abs(accuracy - before), 1)}${error} points of accuracy`);
+      parts.push(`${accuracy < before ? "-" : "+"}${budgeting.fixed(Math.abs(accuracy - before), 1)}${error} points of accuracy, which was not measured here`);
     }
-    return `Against the baseline ${base.spec_id}: ${parts.join(", ")}.`;
+    return `Against the baseline ${base.spec_id} (${shortValue(LATENCY, base.latency_ms)}): ${parts.join(", ")}.`;
   }
 
   function latencyWords(ratio) {
