@@ -439,7 +439,7 @@ def test_a_budget_is_in_the_link_and_comes_back_from_it(open_report: OpenReport)
     again = open_report(family_log(), family_log(), budget=WITHIN_50, hash_=hash_)
     assert again.input_value("#run1-budget") == WITHIN_50
     assert again.input_value("#run2-budget") == "macs<=1G, latency_ms<=1s"
-    assert "Within macs<=1G, latency_ms<=1s, the best by" in again.inner_text("#run2-advice")
+    assert "Within macs<=1G, latency_ms<=1s for certain, the best by" in again.inner_text("#run2-advice")
     assert (marks(again)["compound/2"], marks(again, "run2")["compound/2"]) == ("recommended", "misses")
     again.fill("#run1-budget", "")
     emptied = open_report(family_log(), family_log(), budget=WITHIN_50, hash_="#run1.budget=")
