@@ -200,7 +200,7 @@ def test_a_worker_lost_in_mid_sweep_costs_only_its_own_model(deed: signal.Signal
 
     @contextmanager
     def open_noted(threads: int) -> Iterator[LocalBench]:
-        with open_worker(device="cpu", threads=threads, seed=0, timeout_s=8) as bench:
+        with open_worker(device="cpu", threads=threads, seed=0, timeout_s=10) as bench:
             workers.append(bench)
             yield bench
 
