@@ -17,7 +17,7 @@ import click
 import pytest
 import torch
 from builders import TINY_NETWORK, family_log, make_header, make_record
-from conftest import Scaleprof, clean_environment
+from conftest import Scaleprof, all_unstable, clean_environment
 from test_side_by_side import runtimes_log
 
 import scaleprof as sp
@@ -443,8 +443,10 @@ def test_axes_of_a_sweep_are_rows_of_their_own_with_every_number_or_its_reason(
     # Its weights are most of its memory: a peak without them would show.
     Path("heavy.py").write_text(TINY_NETWORK.replace("nn.Linear(channels, 10)", "nn.Linear(channels, 2**18)"))
     models = ("-m", "heavy.py:build", "--strategy", "width", "--phi", "0..1")
-    assert run_cli([*FEW_ROUNDS, *models, *axes, "--no-report", "--format", "json"]) in (0, 3)
-    rows = json.loads(capsys.readouterr().out)
+    code = run_cli([*FEW_ROUNDS, *models, *axes, "--no-report", "--format", "json"])
+    out, err = capsys.readouterr()
+    assert code == 0 or all_unstable(code, err)
+    rows = json.loads(out)
     assert all_measured(rows, 8)
     workloads = {(row["dtype"], row["memory_format"]) for row in rows}
     assert len(workloads) == 4
@@ -564,7 +566,8 @@ def test_a_resumed_name_that_means_another_model_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     quick = (*ONCE, "--max-time", "1s", "--no-report", "-o", "run.jsonl", "--strategy", "compound")
-    assert run_cli([*quick, "--phi", "-4"]) in (0, 3)  # 3 where it is unstable
+    code = run_cli([*quick, "--phi", "-4"])
+    assert code == 0 or all_unstable(code, capsys.readouterr().err)
     before = (tmp_path / "run.jsonl").read_bytes()
     assert run_cli([*quick, "--phi", "-4", "--resume", "--resolution-base", "1.3"]) == 2
     assert "run.jsonl holds another efficientnet_b0/compound/-4" in capsys.readouterr().err
