@@ -9,12 +9,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from builders import TINY_NETWORK
 from hypothesis import HealthCheck, settings
 from pages import OpenReport
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Page,
+    Request,
+    sync_playwright,
+)
 
 import scaleprof as sp
 from scaleprof.records import RunLog
@@ -55,6 +64,14 @@ def scaleprof(tmp_path: Path) -> Scaleprof:
         return done
 
     return run
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    """A tiny network of a person's own, as `--model` takes it; its name is `tiny:build`."""
+    path = tmp_path / "tiny.py"
+    path.write_text(TINY_NETWORK)
+    return f"{path}:build"
 
 
 def all_unstable(code: int, stderr: str) -> bool:
@@ -100,15 +117,71 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+class Tabs:
+    """A browser's tabs, by what their contexts were opened with; one that is given back is used again.
+
+    A fresh context would read and compile plotly's script anew, which takes longer than most tests. A report
+    keeps nothing in the browser but its address, so a blank tab is as good as a new one.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: dict[tuple[tuple[str, Any], ...], BrowserContext] = {}
+        self._blank: dict[BrowserContext, list[Page]] = {}
+
+    def take(self, width: int, color_scheme: Literal["light", "dark"], **options: Any) -> Page:
+        """A blank tab of this width and scheme; `options` are of its context."""
+        key = tuple(sorted(options.items()))
+        if key not in self._contexts:
+            self._contexts[key] = self._browser.new_context(offline=True, **options)
+        context = self._contexts[key]
+        blank = self._blank.setdefault(context, [])
+        page = blank.pop() if blank else context.new_page()
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(media="null", color_scheme=color_scheme)
+        page.mouse.move(0, 0)
+        return page
+
+    def give_back(self, page: Page) -> None:
+        """Make a tab blank for whoever takes it next."""
+        page.goto("about:blank")
+        self._blank[page.context].append(page)
+
+    def close(self) -> None:
+        """Close them all."""
+        for context in self._contexts.values():
+            context.close()
+
+
+@pytest.fixture(scope="session")
+def tabs(chromium: Browser) -> Iterator[Tabs]:
+    """The tabs that the session's pages are opened in."""
+    opened = Tabs(chromium)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def open_report(chromium: Browser, tmp_path: Path) -> Iterator[OpenReport]:
+def open_report(tabs: Tabs, tmp_path: Path) -> Iterator[OpenReport]:
     """Opens a page of these runs from a file, noting every request and error; fails on any at the end.
 
     `report` has further options of the report, `context` is for the browser.
     """
-    contexts: list[BrowserContext] = []
+    pages: list[Page] = []
     requests: list[str] = []
     errors: list[str] = []
+
+    def note_request(request: Request) -> None:
+        requests.append(request.url)
+
+    def note_error(error: Error) -> None:
+        errors.append(str(error))
+
+    def note_message(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    listeners = {"request": note_request, "pageerror": note_error, "console": note_message}
 
     def open_page(
         *logs: RunLog,
@@ -117,26 +190,26 @@ def open_report(chromium: Browser, tmp_path: Path) -> Iterator[OpenReport]:
         hash_: str = "",
         budget: str | Sequence[str] = (),
         report: Mapping[str, Any] | None = None,
+        color_scheme: Literal["light", "dark"] = "light",
         **context: Any,
     ) -> Page:
         if path is None:
             path = tmp_path / "report.html"
             sp.report([sp.Run(log) for log in logs], path, budget=budget, **report or {})
-        contexts.append(
-            chromium.new_context(viewport={"width": width, "height": 900}, offline=True, **context)
-        )
-        page = contexts[-1].new_page()
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page = tabs.take(width, color_scheme, **context)
+        pages.append(page)
+        for event, note in listeners.items():
+            page.on(event, note)  # type: ignore[call-overload]
         page.goto(path.resolve().as_uri() + hash_)
         if context.get("java_script_enabled", True):
             page.wait_for_selector("html[data-drawn=true]")
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        for event, note in listeners.items():
+            page.remove_listener(event, note)
+        tabs.give_back(page)
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
 

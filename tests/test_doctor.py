@@ -19,6 +19,7 @@ from conftest import Scaleprof, clean_environment
 from rich.console import Console
 
 from scaleprof.app.doctor import SELF_TEST_LAUNCHES, Examination, self_test
+from scaleprof.cli import run as run_cli
 from scaleprof.cli.doctor import doctor, findings_table
 from scaleprof.errors import MeasuringError
 from scaleprof.measuring.doctor import gpu, limits, neighbours, processor, software
@@ -645,10 +646,13 @@ def test_the_table_is_worst_first_and_readable_without_colour(width: int) -> Non
     assert "\x1b" not in text
 
 
-def test_doctor_prints_findings_as_json_and_finds_without_failing(scaleprof: Scaleprof) -> None:
-    done = scaleprof("doctor", "--no-self-test", "--format", "json", "-d", "cpu", check=0)
-    told = json.loads(done.stdout)
-    assert (told["device"], told["self_test"], done.stderr) == ("cpu", None, "")
+def test_doctor_prints_findings_as_json_and_finds_without_failing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_cli(["doctor", "--no-self-test", "--format", "json", "-d", "cpu"]) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert (told["device"], told["self_test"], err) == ("cpu", None, "")
     assert {tuple(finding) for finding in told["findings"]} == {("check", "state", "seen", "remedy")}
     assert {finding["state"] for finding in told["findings"]} <= {"ok", "warn", "unknown"}
     assert all(finding["remedy"] for finding in told["findings"] if finding["state"] == "warn")
@@ -680,10 +684,13 @@ def test_a_worker_that_cannot_start_leaves_the_findings_and_exits_3(
 
 
 @pytest.mark.parametrize("arguments", [["--device", "tpu"], ["--threads", "9999"], ["--threads", "0"]])
-def test_what_cannot_be_asked_for_is_a_usage_error(scaleprof: Scaleprof, arguments: list[str]) -> None:
-    done = scaleprof("doctor", "--no-self-test", *arguments, check=2)
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
+def test_what_cannot_be_asked_for_is_a_usage_error(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert run_cli(["doctor", "--no-self-test", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
 
 
 def test_help_names_the_options() -> None:

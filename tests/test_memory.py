@@ -64,8 +64,9 @@ CHAINS: dict[str, tuple[int, Steps, float]] = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bench() -> Iterator[LocalBench]:
+    """One worker for all tests that leave it running; each peak is taken in a process of its own."""
     made = LocalBench(device="cpu", threads=1, seed=0, timeout_s=120)
     yield made
     made.kill()

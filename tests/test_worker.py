@@ -47,8 +47,9 @@ def small_worker(timeout_s: float = 60.0) -> LocalBench:
     return LocalBench(device="cpu", threads=1, seed=5, timeout_s=timeout_s)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bench() -> Iterator[LocalBench]:
+    """One worker for all tests that leave it running; a model takes the place of the last of its number."""
     made = small_worker()
     yield made
     made.kill()
@@ -192,14 +193,14 @@ def test_a_worker_that_hangs_is_stopped_at_its_time_out() -> None:
 
 @pytest.mark.parametrize(("deed", "status"), [(signal.SIGKILL, "killed"), (signal.SIGSTOP, "timeout")])
 def test_a_worker_lost_in_mid_sweep_costs_only_its_own_model(deed: signal.Signals, status: str) -> None:
-    jobs = tiny_jobs()
+    jobs = tiny_jobs()[:3]
     kept: dict[int, Progress] = {}
     workers: list[LocalBench] = []
     harmed: list[int] = []
 
     @contextmanager
     def open_noted(threads: int) -> Iterator[LocalBench]:
-        with open_worker(device="cpu", threads=threads, seed=0, timeout_s=20) as bench:
+        with open_worker(device="cpu", threads=threads, seed=0, timeout_s=10) as bench:
             workers.append(bench)
             yield bench
 
@@ -212,7 +213,7 @@ def test_a_worker_lost_in_mid_sweep_costs_only_its_own_model(deed: signal.Signal
         kept.update({one.job.number: one for one in progress})
 
     Schedule(
-        plan=make_plan_of(launches=1),
+        plan=make_plan_of(launches=1, max_rounds=6),
         open_bench=open_noted,
         keep=keep,
         observe=harm_after_a_few_visits,

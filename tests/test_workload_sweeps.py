@@ -7,29 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Scaleprof
 
-TINY = """
-from torch import nn
+from scaleprof.cli import run as run_cli
 
-input_size = 32
-
-def build(scale):
-    channels = scale.channels(16)
-    return nn.Sequential(
-        nn.Conv2d(3, channels, 3, stride=2), nn.BatchNorm2d(channels), nn.ReLU(),
-        nn.Conv2d(channels, channels, 3), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10),
-    )
-
-build.input_size = 32
-"""
+TINY = ("--phi", "0", "--device", "cpu", "--threads", "1", "--preset", "quick")
 
 
-@pytest.fixture
-def tiny(tmp_path: Path) -> str:
-    (tmp_path / "tiny.py").write_text(TINY)
-    return f"{tmp_path / 'tiny.py'}:build"
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def rows_of(stdout: str) -> list[dict[str, Any]]:
@@ -38,13 +24,12 @@ def rows_of(stdout: str) -> list[dict[str, Any]]:
 
 
 def test_one_sweep_runs_a_network_by_every_runtime_with_checked_outputs(
-    scaleprof: Scaleprof, tiny: str, tmp_path: Path
+    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = scaleprof(
-        *("sweep", "-m", tiny, "--phi", "0", "--device", "cpu", "--threads", "1", "--preset", "quick"),
-        *("--runtime", "eager,compile,onnxruntime,openvino,cudagraph", "-o", "run.jsonl", "--format", "json"),
-    )
-    rows = {row["runtime"]: row for row in rows_of(done.stdout)}
+    runtimes = ("--runtime", "eager,compile,onnxruntime,openvino,cudagraph")
+    once = (*TINY, "--max-time", "1s")
+    run_cli(["sweep", "-m", tiny, *once, *runtimes, "-o", "run.jsonl", "--format", "json"])
+    rows = {row["runtime"]: row for row in rows_of(capsys.readouterr().out)}
     assert list(rows) == ["eager", "compile", "onnxruntime", "openvino", "cudagraph"]
     assert rows["cudagraph"]["status"] == "unsupported"
     assert "needs an NVIDIA GPU" in rows["cudagraph"]["reason"]
@@ -63,12 +48,10 @@ def test_one_sweep_runs_a_network_by_every_runtime_with_checked_outputs(
     assert "Side by side: runtime" in page
 
 
-def test_training_and_batches_are_swept_together(scaleprof: Scaleprof, tiny: str) -> None:
-    done = scaleprof(
-        *("sweep", "-m", tiny, "--phi", "0", "--device", "cpu", "--threads", "1", "--preset", "quick"),
-        *("--mode", "train", "--batch-size", "2,8", "-o", "run.jsonl", "--format", "json"),
-    )
-    rows = rows_of(done.stdout)
+def test_training_and_batches_are_swept_together(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
+    training = ("--mode", "train", "--batch-size", "2,8", "--target-ci", "99%")
+    run_cli(["sweep", "-m", tiny, *TINY, *training, "-o", "run.jsonl", "--format", "json"])
+    rows = rows_of(capsys.readouterr().out)
     assert [row["batch_size"] for row in rows] == [2, 8]
     for row in rows:
         assert row["mode"] == "train"
@@ -77,17 +60,16 @@ def test_training_and_batches_are_swept_together(scaleprof: Scaleprof, tiny: str
         assert row["peak_memory_bytes"] > 0
 
 
-def test_a_dry_run_says_up_to_which_batch_a_search_would_go(scaleprof: Scaleprof, tiny: str) -> None:
-    done = scaleprof(
-        *("sweep", "-m", tiny, "--phi", "0", "--device", "cpu", "--threads", "1", "--preset", "quick"),
-        *("--batch-size", "max", "--dry-run"),
-    )
-    assert "by the forecast of memory" in done.stderr
+def test_a_dry_run_says_up_to_which_batch_a_search_would_go(
+    tiny: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_cli(["sweep", "-m", tiny, *TINY, "--batch-size", "max", "--dry-run"])
+    assert "by the forecast of memory" in capsys.readouterr().err
 
 
-def test_an_unknown_runtime_is_one_line(scaleprof: Scaleprof, tiny: str) -> None:
-    done = scaleprof("sweep", "-m", tiny, "--runtime", "onnxrutime", check=2)
-    assert done.stderr.strip().splitlines()[-1] == (
+def test_an_unknown_runtime_is_one_line(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(["sweep", "-m", tiny, "--runtime", "onnxrutime"]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1] == (
         "scaleprof: --runtime 'onnxrutime': did you mean 'onnxruntime'? "
         "(eager, compile, cudagraph, onnxruntime, openvino)"
     )
