@@ -6,6 +6,7 @@ says why; NaN and infinities are refused.
 """
 
 from scaleprof.records.checks import (
+    BaselineLog,
     CHECK_SCHEMA_VERSION,
     Arm,
     ArmFacts,
@@ -79,6 +80,7 @@ __all__ = [
     "Arm",
     "ArmFacts",
     "ArmTimes",
+    "BaselineLog",
     "BatchSearch",
     "BatchTrial",
     "Cast",

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from scaleprof.records.runs import Host
+from scaleprof.records.runs import Host, RunLog
 from scaleprof.records.specs import Workload
 from scaleprof.records.values import Value, require_finite
 
 CHECK_SCHEMA_VERSION = 1
 Arm = Literal["before", "after"]
-CheckMode = Literal["revision", "self_test"]
+CheckMode = Literal["revision", "self_test", "baseline"]
 
 
 class CheckTarget(Value, frozen=True):
@@ -142,7 +142,7 @@ class CheckHeader(Value, frozen=True):
 
     `limits`: (pattern of target names, metric, limit as a share) in the order of the configuration; `budgets`
     and `accepted` as they were written; `tau_0`: the standard deviation that fresh process pairs differ by, on
-    logarithms.
+    logarithms. `fail_on`: what else than a regression fails; `exact_only`: nothing was to be timed.
     """
 
     scaleprof: str
@@ -159,6 +159,8 @@ class CheckHeader(Value, frozen=True):
     accepted: tuple[tuple[str, str, str, str], ...] = ()
     max_time_s: float | None = None
     schema: int = CHECK_SCHEMA_VERSION
+    fail_on: tuple[str, ...] = ()
+    exact_only: bool = False
 
 
 class CheckLog(Value, frozen=True, tag_field="kind", tag="check"):
@@ -172,3 +174,21 @@ class CheckLog(Value, frozen=True, tag_field="kind", tag="check"):
     targets: tuple[CheckedTarget, ...]
     pairs: tuple[CheckPair, ...] = ()
     ended: Literal["decided", "looks", "time", "failed"] = "looks"
+
+
+class BaselineLog(Value, frozen=True, tag_field="kind", tag="baseline_check"):
+    """A whole check against a kept run: the run, what was measured now, and what each model costs in both.
+
+    `name`: what the baseline is called. `mismatch`: in which facts this machine and software differ from the
+    baseline's, in words; then latencies are not compared. `candidate`: None where nothing was measured.
+    `retested`: what was flagged, measured again in both revisions; `not_retested`: why that could not be.
+    """
+
+    header: CheckHeader
+    name: str
+    baseline: RunLog
+    targets: tuple[CheckedTarget, ...]
+    candidate: RunLog | None = None
+    mismatch: tuple[str, ...] = ()
+    retested: CheckLog | None = None
+    not_retested: str | None = None
