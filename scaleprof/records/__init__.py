@@ -6,11 +6,11 @@ says why; NaN and infinities are refused.
 """
 
 from scaleprof.records.checks import (
-    BaselineLog,
     CHECK_SCHEMA_VERSION,
     Arm,
     ArmFacts,
     ArmTimes,
+    BaselineLog,
     CheckedTarget,
     CheckHeader,
     CheckLog,

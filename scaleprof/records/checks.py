@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import msgspec
+
 from scaleprof.records.runs import Host, RunLog
 from scaleprof.records.specs import Workload
 from scaleprof.records.values import Value, require_finite
@@ -68,13 +70,13 @@ class CheckedTarget(Value, frozen=True):
     target: CheckTarget
     before: ExactCost | None = None
     after: ExactCost | None = None
-    missing: dict[Arm, str] = {}
+    missing: dict[Arm, str] = msgspec.field(default_factory=dict)
     invalid: str | None = None
     invalid_arm: Arm | None = None
 
 
 class ArmTimes(Value, frozen=True):
-    """Consecutive forwards of one arm in seconds, the CPU time they took and how often they were interrupted."""
+    """Consecutive forwards of one arm in seconds, their CPU time and how often they were interrupted."""
 
     samples_s: tuple[float, ...]
     cpu_s: float | None = None
@@ -101,7 +103,7 @@ class CheckRound(Value, frozen=True):
 
 
 class PairTarget(Value, frozen=True):
-    """One target in one pair of processes: its rounds, and each arm's peak memory in bytes where it is known."""
+    """One target in one pair of processes: its rounds, and each arm's peak memory in bytes, where known."""
 
     target: str
     rounds: tuple[CheckRound, ...]
@@ -140,9 +142,9 @@ class ArmFacts(Value, frozen=True):
 class CheckHeader(Value, frozen=True):
     """How a check was asked for: enough to judge its samples again.
 
-    `limits`: (pattern of target names, metric, limit as a share) in the order of the configuration; `budgets`
-    and `accepted` as they were written; `tau_0`: the standard deviation that fresh process pairs differ by, on
-    logarithms. `fail_on`: what else than a regression fails; `exact_only`: nothing was to be timed.
+    `limits`: (pattern of target names, metric, limit as a share), the last that matches counts; `budgets` as
+    they were written; `accepted`: (pattern, metric, reason, last day). `tau_0`: the standard deviation that
+    fresh process pairs differ by, on logarithms. `fail_on`: what else than a regression fails; `exact_only`: nothing was to be timed.
     """
 
     scaleprof: str

@@ -107,7 +107,7 @@ class Plan(Value, frozen=True):
 
 
 class RunHeader(Value, frozen=True, tag_field="kind", tag="run"):
-    """The first line of a run file; `revision`: of the git repository it was made in, if nothing was changed."""
+    """The first line of a run file; `revision`: of the git repository around it, if no file was changed."""
 
     scaleprof: str
     command: tuple[str, ...]
