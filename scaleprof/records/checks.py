@@ -144,7 +144,8 @@ class CheckHeader(Value, frozen=True):
 
     `limits`: (pattern of target names, metric, limit as a share), the last that matches counts; `budgets` as
     they were written; `accepted`: (pattern, metric, reason, last day). `tau_0`: the standard deviation that
-    fresh process pairs differ by, on logarithms. `fail_on`: what else than a regression fails; `exact_only`: nothing was to be timed.
+    fresh process pairs differ by, on logarithms. `fail_on`: what fails besides a regression; `exact_only`:
+    nothing was to be timed.
     """
 
     scaleprof: str
