@@ -64,7 +64,8 @@ class ExactCost(Value, frozen=True):
 class CheckedTarget(Value, frozen=True):
     """A target and its exact costs in both arms; `missing` says per arm why there are none.
 
-    `invalid`: why it could not be timed or compared in one of the arms; `invalid_arm` which.
+    `invalid`: why it could not be timed or compared in one of the arms; `invalid_arm` which. `absent`: that arm
+    has no such model or function at all.
     """
 
     target: CheckTarget
@@ -73,6 +74,7 @@ class CheckedTarget(Value, frozen=True):
     missing: dict[Arm, str] = msgspec.field(default_factory=dict)
     invalid: str | None = None
     invalid_arm: Arm | None = None
+    absent: bool = False
 
 
 class ArmTimes(Value, frozen=True):
@@ -170,13 +172,15 @@ class CheckLog(Value, frozen=True, tag_field="kind", tag="check"):
     """A whole check in A/B mode: who the arms are, what they cost, and every sample.
 
     `ended`: why no more pairs were measured: `decided` (all targets), `looks` (the last look), `time`
-    (the budget), or `failed`.
+    (the budget), `failed`, or `exact` (nothing was to be timed, or there is nothing that could be). `notes`:
+    what is worth knowing of the arms and of how it went.
     """
 
     header: CheckHeader
     targets: tuple[CheckedTarget, ...]
     pairs: tuple[CheckPair, ...] = ()
-    ended: Literal["decided", "looks", "time", "failed"] = "looks"
+    ended: Literal["decided", "looks", "time", "failed", "exact"] = "looks"
+    notes: tuple[str, ...] = ()
 
 
 class BaselineLog(Value, frozen=True, tag_field="kind", tag="baseline_check"):
