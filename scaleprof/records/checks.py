@@ -64,8 +64,8 @@ class ExactCost(Value, frozen=True):
 class CheckedTarget(Value, frozen=True):
     """A target and its exact costs in both arms; `missing` says per arm why there are none.
 
-    `invalid`: why it could not be timed or compared in one of the arms; `invalid_arm` which. `absent`: that arm
-    has no such model or function at all.
+    `invalid`: why it could not be timed or compared in one of the arms; `invalid_arm` which. `absent`: that
+    arm has no such model or function at all.
     """
 
     target: CheckTarget
