@@ -9,12 +9,15 @@ finite is an error.
 
 from __future__ import annotations
 
+import functools
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 # scipy.special rather than scipy.stats: the same function without its half second of import.
 from scipy.special import stdtrit
@@ -40,6 +43,8 @@ MIN_CHANGE_S = 20e-6
 
 # Beyond this many pairs nobody waits.
 _MOST_PAIRS = 2000
+# Checks that are simulated for the least effect that is detected: a share of 90 % is then known to 0.5 %.
+_SIMULATED = 4000
 
 
 class Comparison(NamedTuple):
@@ -137,14 +142,54 @@ def minimum_detectable_effect(
     pairs: int = LOOKS[-1],
     power: float = 0.9,
 ) -> float:
-    """The least true slowdown, as a share, that so many pairs with this noise call SLOWER with `power`.
+    """The least true slowdown, as a share, that checks with this noise call SLOWER as often as `power`.
 
-    At the last look, for the first of `models` by Holm's order. It is never below the limit.
+    Found by going through the looks of simulated checks whose pairs spread like these: one that passes by
+    accident at an early look is not caught, and one of `models` open ones has the least p-value of them.
+
+    Args:
+        found: where the noise and the latency are taken from.
+        limit: of the target.
+        models: how many are tested together.
+        pairs: that a check may have at most.
+        power: the share of checks in which it is caught.
     """
-    freedom = NU_0 + pairs - 1
-    se = found.se * math.sqrt(found.pairs / pairs)
-    needed = max(math.log1p(limit), float(stdtrit(freedom, 1 - ALPHA * SPENDING[-1] / models)) * se)
-    return math.expm1(needed + float(stdtrit(freedom, power)) * se)
+    spread = found.se * math.sqrt(found.pairs)
+    threshold = math.log1p(max(limit, MIN_CHANGE_S / found.before_s))
+    looks = [look for look, needed in enumerate(LOOKS) if needed <= pairs]
+
+    def is_enough(delta: float) -> bool:
+        caught, passed = np.zeros((2, _SIMULATED), dtype=bool)
+        for look in looks:
+            centres, errors = _simulated(LOOKS[look])
+            delta_hat, se, freedom = delta + spread * centres, spread * errors, NU_0 + LOOKS[look] - 1
+            sure = delta_hat > stdtrit(freedom, 1 - ALPHA * SPENDING[look] / models) * se
+            caught |= sure & (delta_hat >= threshold) & ~passed
+            upper = delta_hat + stdtrit(freedom, CONFIDENCE) * se
+            passed |= ~caught & (upper < math.log1p(limit + PASS_MARGIN))
+        return bool(caught.mean() >= power)
+
+    high = threshold
+    while not is_enough(high):
+        high *= 2
+    low = 0.0
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return math.expm1(high)
+
+
+@functools.cache
+def _simulated(pairs: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Estimates and standard errors in simulated checks: no effect, and pairs that spread by 1 as expected.
+
+    The pairs of an earlier look are among those of a later one.
+    """
+    logs = np.random.default_rng(0).standard_normal((LOOKS[-1], _SIMULATED))[:pairs]
+    one, other = np.triu_indices(pairs)
+    squares = ((logs - logs.mean(axis=0)) ** 2).sum(axis=0)
+    errors = np.sqrt((NU_0 + squares) / (NU_0 + pairs - 1) / pairs)
+    return np.median((logs[one] + logs[other]) / 2, axis=0), errors
 
 
 def _times(target: PairTarget) -> PairTimes:
@@ -194,15 +239,19 @@ def _undecided(found: Effect, limit: float, models: int, goes_on: bool) -> Judge
 
 def _more_pairs(found: Effect, limit: float, models: int) -> int | None:
     """How many more pairs decide at the last look, if this effect and its noise stay as they are."""
-    pairs = np.arange(found.pairs + 1, found.pairs + _MOST_PAIRS + 1)
-    freedom = NU_0 + pairs - 1
-    se = found.se * np.sqrt(found.pairs / pairs)
-    needed = stdtrit(freedom, 1 - ALPHA * SPENDING[-1] / models) * se
-    upper = found.delta + stdtrit(freedom, CONFIDENCE) * se
-    is_decided = upper < math.log1p(limit + PASS_MARGIN)
-    if abs(found.delta) >= math.log1p(limit):
-        is_decided |= abs(found.delta) > needed
-    return int(is_decided.argmax()) + 1 if is_decided.any() else None
+    alpha = ALPHA * SPENDING[-1] / models
+
+    def is_decided(more: int) -> bool:
+        pairs = found.pairs + more
+        later = msgspec.structs.replace(
+            found, pairs=pairs, freedom=NU_0 + pairs - 1, se=found.se * math.sqrt(found.pairs / pairs)
+        )
+        is_sure = min(later.p_slower, later.p_faster) < alpha and abs(found.delta) >= math.log1p(limit)
+        return is_sure or later.upper < limit + PASS_MARGIN
+
+    # More pairs only ever make it surer, so that halving finds the first that are enough.
+    more = bisect_left(range(_MOST_PAIRS), True, lo=1, key=is_decided)
+    return more if more < _MOST_PAIRS else None
 
 
 def _percent(share: float) -> str:

@@ -8,6 +8,7 @@ and only pairs make the effect certain.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -154,8 +155,14 @@ def pseudo_median(values: Sequence[float] | NDArray[np.float64]) -> float:
     1.75
     """
     array = np.asarray(values, dtype=np.float64)
-    one, other = np.triu_indices(len(array))
+    one, other = _twos(len(array))
     return float(np.median((array[one] + array[other]) / 2))
+
+
+@functools.cache
+def _twos(values: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    one, other = np.triu_indices(values)
+    return one, other
 
 
 def _rounds(pairs: Sequence[PairTimes]) -> int:
