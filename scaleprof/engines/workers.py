@@ -7,6 +7,7 @@ prints otherwise is kept, for the case that it dies.
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -147,10 +148,15 @@ class WorkerProcess:
             name = signal.Signals(-code).name
             cause = "; the system may have run out of memory" if name == "SIGKILL" else ""
             return f"the worker was ended by {name}{cause}"
-        return f"the worker ended with code {code}: {_last_line(self._stderr)}"
+        return f"the worker ended with code {code}: {_last_words(self._stderr)}"
 
 
-def _last_line(file: IO[bytes]) -> str:
+def _last_words(file: IO[bytes]) -> str:
+    """The last line that was written, and of a traceback the place that it is about."""
     file.seek(0)
-    lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    text = file.read().decode(errors="replace").strip()
+    if not text:
+        return "it said nothing"
+    place = re.findall(r'^ *File "(.+)", line (\d+)', text, flags=re.MULTILINE)
+    where = f" ({Path(place[-1][0]).name}:{place[-1][1]})" if place else ""
+    return text.splitlines()[-1] + where
