@@ -1,0 +1,401 @@
+"""A check against a kept run: the same models measured again by the same plan, and held against it.
+
+A kept run was measured on another day, and that is no fair race. It takes five launches on both sides,
+latencies ÷ reference network, and the same machine and software; what is flagged can be raced properly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import scaleprof
+from scaleprof.app.choosing import Choice
+from scaleprof.app.comparing_arms import ArmsRequest, CheckWatcher, compare_revisions
+from scaleprof.app.costs import CostBook
+from scaleprof.app.counting import Counted, count_specs, now_utc
+from scaleprof.app.ledger import Watcher
+from scaleprof.app.planning import SweepPlan, plan_sweep
+from scaleprof.app.sweeping import run_sweep
+from scaleprof.engines.local import ALLOCATORS
+from scaleprof.errors import MeasuringError, NothingToShowError, ScaleprofError, UsageError
+from scaleprof.measuring.host import describe_host, usable_cpus
+from scaleprof.measuring.references import PROTOCOL_VERSION
+from scaleprof.models import find_model, find_models
+from scaleprof.models.family import Model
+from scaleprof.records import (
+    BASE_STRATEGY,
+    PUBLISHED_STRATEGY,
+    UNTRIED_STATUSES,
+    ArmFacts,
+    BaselineLog,
+    CheckedTarget,
+    CheckHeader,
+    CheckTarget,
+    Cost,
+    ExactCost,
+    Host,
+    ModelSpec,
+    Record,
+    RunLog,
+    Workload,
+)
+from scaleprof.reporting.checks_baseline import differences, flagged, target_name
+from scaleprof.scaling.rounding import Scale
+from scaleprof.scaling.rules import Bases, exponents, factors
+from scaleprof.scaling.sweep import Sweep, base_spec, expand, make_spec, phi_values
+from scaleprof.stats.tripwire import MIN_LAUNCHES
+from scaleprof.store import read_run
+
+_AXES = ("batch_size", "threads", "dtype", "memory_format", "mode", "runtime", "cast")
+
+
+class BaselineRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to hold against a kept run.
+
+    Args:
+        path: the run.
+        models: which of its models, as `-m` names them, all if empty; a person's own are found by it.
+        exact_only: count, and time nothing.
+        update: put what is measured now in the place of the run.
+        confirm: measure what is flagged again, beside the run's own revision.
+        max_time_s: as for a sweep, and again for what is confirmed.
+        limits, budgets, accepted, fail_on, command: go into the header as they are.
+    """
+
+    path: Path
+    models: tuple[str, ...] = ()
+    exact_only: bool = False
+    update: bool = False
+    confirm: bool = True
+    max_time_s: float | None = None
+    limits: tuple[tuple[str, str, float], ...] = ()
+    budgets: tuple[str, ...] = ()
+    accepted: tuple[tuple[str, str, str, str], ...] = ()
+    fail_on: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """A record of the baseline, the spec that its words mean now, and what it costs; or why there is none."""
+
+    record: Record
+    reference: str
+    counted: Counted | None = None
+    gone: str | None = None
+
+
+def check_baseline(
+    request: BaselineRequest,
+    *,
+    watch: Callable[[SweepPlan], Watcher] = lambda _planned: Watcher(),
+    check_watcher: CheckWatcher | None = None,
+) -> BaselineLog:
+    """The record of a check against a kept run.
+
+    Raises:
+        UsageError: the run cannot serve as a baseline: it is none, or has too few launches.
+        NothingToShowError: it holds none of the models that are asked for.
+        MeasuringError: nothing could be measured.
+    """
+    baseline = _read(request)
+    lines, choice, new = _line_up(baseline, request)
+    header = _header(request, baseline)
+    log = BaselineLog(
+        header=header,
+        name=str(request.path),
+        baseline=baseline,
+        targets=(*(_target(line, baseline) for line in lines), *new),
+        mismatch=differences(baseline.header, header.after.host, PROTOCOL_VERSION),
+    )
+    if request.exact_only or (log.mismatch and not request.update):
+        return log
+    log = msgspec.structs.replace(log, candidate=_measure(request, baseline, lines, choice, watch))
+    log = _told_by_workers(log)
+    names = flagged(log) if request.confirm else []
+    return _retest(log, request, lines, names, check_watcher) if names else log
+
+
+def list_baseline(request: BaselineRequest) -> tuple[CheckTarget, ...]:
+    """What would be checked, without measuring anything.
+
+    Raises:
+        UsageError, NothingToShowError: as `check_baseline`.
+    """
+    baseline = _read(request)
+    lines, _, new = _line_up(baseline, request)
+    return tuple(one.target for one in (*(_target(line, baseline) for line in lines), *new))
+
+
+def _read(request: BaselineRequest) -> RunLog:
+    path = request.path
+    log = read_run(path)
+    if not log.records:
+        raise NothingToShowError(f"{path} holds no rows: nothing can be compared with it")
+    launches = log.header.plan.launches
+    if launches < MIN_LAUNCHES and not request.exact_only:
+        raise UsageError(
+            f"{path} has {launches} launches a model, a baseline needs {MIN_LAUNCHES}: "
+            f"make it with scaleprof sweep --preset rigorous"
+        )
+    return log
+
+
+def _header(request: BaselineRequest, baseline: RunLog) -> CheckHeader:
+    device = baseline.records[0].workload.device
+    return CheckHeader(
+        scaleprof=scaleprof.__version__,
+        command=request.command,
+        started_at=now_utc(),
+        mode="baseline",
+        protocol=PROTOCOL_VERSION,
+        seed=baseline.header.seed,
+        before=ArmFacts(str(request.path), baseline.header.revision, baseline.header.host, {}),
+        after=ArmFacts("what is here now", None, _this_host(device, baseline.header.host), {}),
+        limits=request.limits,
+        budgets=request.budgets,
+        accepted=request.accepted,
+        fail_on=request.fail_on,
+        exact_only=request.exact_only,
+        max_time_s=request.max_time_s,
+    )
+
+
+def _this_host(device: str, then: Host) -> Host:
+    """This machine, as far as it is known before a worker tells; a GPU that is not there is none."""
+    from scaleprof.measuring.host import resolve_device
+
+    try:
+        here = resolve_device(device)
+    except UsageError:
+        here = "cpu"
+    # How threads wait is the workers' to know.
+    return msgspec.structs.replace(
+        describe_host(here, then.allocator), openmp_wait_policy=then.openmp_wait_policy
+    )
+
+
+def _line_up(baseline: RunLog, request: BaselineRequest) -> tuple[list[_Line], Choice, list[CheckedTarget]]:
+    """What of the baseline is checked, with its costs now; and models asked for that it does not hold."""
+    asked = find_models(request.models) if request.models else {}
+    tried = [record for record in baseline.records if record.status not in UNTRIED_STATUSES]
+    records = [record for record in tried if not asked or record.spec.model in asked]
+    if not records:
+        held = ", ".join(dict.fromkeys(record.spec.model for record in baseline.records))
+        raise NothingToShowError(
+            f"{request.path} holds no {' or '.join(asked) or 'model that was tried'}: it has {held}"
+        )
+    models, gone = _find(records, asked)
+    choice = Choice(Sweep(tuple(models) or ("none",), ("compound",), phi_values(0)), models)
+    lines = [_line(record, models, gone, choice) for record in records]
+    held_models = {record.spec.model for record in records}
+    new = [_new(name, model, records[0].workload) for name, model in asked.items() if name not in held_models]
+    return lines, choice, new
+
+
+def _find(records: Sequence[Record], asked: dict[str, Model]) -> tuple[dict[str, Model], dict[str, str]]:
+    """The models that records are of, and why others cannot be found."""
+    models, gone = dict(asked), dict[str, str]()
+    for name in dict.fromkeys(record.spec.model for record in records):
+        if name in models:
+            continue
+        try:
+            models[name] = find_model(name)
+        except UsageError as error:
+            gone[name] = f"{error}; a file of your own is named with -m"
+    return models, gone
+
+
+def _line(record: Record, models: dict[str, Model], gone: dict[str, str], choice: Choice) -> _Line:
+    name = record.spec.model
+    if name not in models:
+        return _Line(record, name, gone=gone[name])
+    reference = getattr(models[name], "reference", name)
+    try:
+        spec = _spec_now(record.spec, models[name])
+        (counted,) = count_specs(choice, [spec], CostBook(record.workload.mode))
+    except UsageError as error:
+        return _Line(record, reference, gone=str(error))
+    return _Line(record, reference, counted)
+
+
+def _spec_now(spec: ModelSpec, model: Model) -> ModelSpec:
+    """What the same words mean by today's code: the factors that were asked for, and today's integers."""
+    if spec.strategy == BASE_STRATEGY:
+        return base_spec(model, spec.rounding)
+    if spec.strategy == PUBLISHED_STRATEGY:
+        wanted = spec.published if spec.phi is None else spec.phi
+        rows = Sweep((model.name,), (PUBLISHED_STRATEGY,), phi_values([wanted or 0]), rounding=spec.rounding)
+        return expand(rows, {model.name: model})[0]
+    scale = Scale(spec.depth, spec.width, spec.resolution, spec.rounding)
+    return msgspec.structs.replace(make_spec(model, spec.strategy, spec.phi, scale), match=spec.match)
+
+
+def _target(line: _Line, baseline: RunLog) -> CheckedTarget:
+    record, counted = line.record, line.counted
+    target = CheckTarget(
+        name=target_name(record, baseline),
+        workload=record.workload,
+        model=line.reference,
+        strategy=record.spec.strategy,
+        phi=float(record.spec.phi or 0),
+        rounding=record.spec.rounding,
+    )
+    before = None if record.cost is None else exact_of(record.cost)
+    if counted is None:
+        return CheckedTarget(target, before, invalid=line.gone, invalid_arm="after", absent=True)
+    if counted.cost is None:
+        return CheckedTarget(target, before, invalid=counted.reason, invalid_arm="after")
+    missing = {} if before else {"before": record.reason or "the run has no counts"}
+    return CheckedTarget(target, before, exact_of(counted.cost), missing)  # type: ignore[arg-type]
+
+
+def _new(name: str, model: Model, workload: Workload) -> CheckedTarget:
+    target = CheckTarget(f"{name}/{BASE_STRATEGY}/0", workload, model=getattr(model, "reference", name))
+    return CheckedTarget(target, invalid="the baseline does not hold it", invalid_arm="before", absent=True)
+
+
+def exact_of(cost: Cost) -> ExactCost:
+    """What a cost says exactly."""
+    return ExactCost(
+        macs=cost.macs,
+        params=cost.params,
+        activations=cost.activations,
+        operators={one.operator: one.calls for one in cost.operators},
+        uncounted=tuple(one.operator for one in cost.uncounted),
+    )
+
+
+def _measure(
+    request: BaselineRequest,
+    baseline: RunLog,
+    lines: Sequence[_Line],
+    choice: Choice,
+    watch: Callable[[SweepPlan], Watcher],
+) -> RunLog:
+    """The same models under the same workloads by the same plan; in place of the baseline, if so asked."""
+    counted = [line.counted for line in lines if line.counted is not None]
+    if not counted:
+        raise MeasuringError(f"none of the models of {request.path} can be built now")
+    planned = _plan(request, baseline, lines, choice)
+    path = request.path
+    part = path.with_name(f".{path.name}.new") if request.update else None
+    try:
+        run = run_sweep(
+            planned, output=part, overwrite=True, command=_command(request, baseline), watcher=watch(planned)
+        )
+        if part is not None:
+            _check_whole(request, baseline, run.log)
+            part.replace(path)
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+    return run.log
+
+
+def _plan(request: BaselineRequest, baseline: RunLog, lines: Sequence[_Line], choice: Choice) -> SweepPlan:
+    workloads = list(dict.fromkeys(line.record.workload for line in lines))
+    axes: dict[str, Any] = {
+        name: list(dict.fromkeys(getattr(workload, name) for workload in workloads)) for name in _AXES
+    }
+    modes = axes.pop("mode")
+    specs = {line.counted.spec.identity: line.counted for line in lines if line.counted is not None}
+    most_threads = max(axes["threads"])
+    if most_threads > usable_cpus():
+        raise UsageError(f"{request.path} was measured with {most_threads} threads: this process has fewer")
+    header = baseline.header
+    planned = plan_sweep(
+        choice,
+        device=workloads[0].device,
+        **axes,
+        mode=modes[0],
+        allocator=next(
+            (name for name, (text, _) in ALLOCATORS.items() if text == header.host.allocator), "pinned"
+        ),
+        plan=msgspec.structs.replace(header.plan, max_time_s=request.max_time_s or header.plan.max_time_s),
+        seed=header.seed,
+        counted=list(specs.values()),
+    )
+    asked = {(line.record.spec.spec_id, line.record.workload) for line in lines}
+    beyond = [job for job in planned.jobs if (job.spec.spec_id, job.workload) not in asked]
+    if beyond:
+        raise UsageError(
+            f"{request.path} does not hold every model under every workload (batches that a search found?): "
+            f"make the baseline with fixed workloads"
+        )
+    return planned
+
+
+def _command(request: BaselineRequest, baseline: RunLog) -> tuple[str, ...]:
+    """A run that takes the baseline's place is resumed by the command that made it."""
+    return baseline.header.command if request.update else request.command
+
+
+def _check_whole(request: BaselineRequest, baseline: RunLog, now: RunLog) -> None:
+    """A baseline is not replaced by one that lacks what it holds."""
+    then = {(record.spec.spec_id, record.workload) for record in baseline.records if record.measured}
+    lacking = then - {(record.spec.spec_id, record.workload) for record in now.records if record.measured}
+    if lacking:
+        names = ", ".join(sorted(name for name, _ in lacking))
+        raise MeasuringError(f"{request.path} is left as it was: {names} could not be measured now")
+
+
+def _told_by_workers(log: BaselineLog) -> BaselineLog:
+    """The facts as the workers told them, which are what was measured with."""
+    if log.candidate is None:
+        return log
+    host = log.candidate.header.host
+    after = msgspec.structs.replace(log.header.after, host=host, revision=log.candidate.header.revision)
+    header = msgspec.structs.replace(log.header, after=after)
+    mismatch = differences(log.baseline.header, host, log.candidate.header.protocol)
+    return msgspec.structs.replace(log, header=header, mismatch=mismatch)
+
+
+def _retest(
+    log: BaselineLog,
+    request: BaselineRequest,
+    lines: Sequence[_Line],
+    names: Sequence[str],
+    watcher: CheckWatcher | None,
+) -> BaselineLog:
+    """What was flagged, raced against the baseline's own revision; or why that cannot be."""
+    revision = log.baseline.header.revision
+    if revision is None:
+        reason = "the run does not tell its revision (it was made outside git, or with changed files)"
+        return msgspec.structs.replace(log, not_retested=reason)
+    specs = {target_name(line.record, log.baseline): line.record.spec for line in lines}
+    targets = [one.target for one in log.targets if one.target.name in names]
+    own = [target.name for target in targets if not _is_by_formula(specs[target.name])]
+    if own:
+        return msgspec.structs.replace(log, not_retested=f"{', '.join(own)} has bases or matching of its own")
+    try:
+        retested = compare_revisions(
+            ArmsRequest(
+                folder=Path.cwd(),
+                revision=revision,
+                targets=tuple(targets),
+                limits=request.limits,
+                seed=log.header.seed,
+                max_time_s=request.max_time_s,
+                command=request.command,
+            ),
+            watcher,
+        )
+    except ScaleprofError as error:
+        return msgspec.structs.replace(log, not_retested=str(error))
+    return msgspec.structs.replace(log, retested=retested)
+
+
+def _is_by_formula(spec: ModelSpec) -> bool:
+    """Whether a revision makes this network from the strategy, φ and the usual bases alone."""
+    if spec.match is not None or spec.phi is None:
+        return False
+    if spec.strategy in (BASE_STRATEGY, PUBLISHED_STRATEGY):
+        return True
+    if exponents(spec.strategy) is not None:
+        return True
+    usual = factors(spec.strategy, spec.phi, Bases())
+    return (usual.depth, usual.width, usual.resolution) == (spec.depth, spec.width, spec.resolution)
