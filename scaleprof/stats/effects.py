@@ -115,7 +115,7 @@ def effect(pairs: Sequence[PairTimes], *, tau_0: float = TAU_0) -> Effect:
         ValueError: there is no pair, one has no rounds, or a number is not what it must be.
     """
     _require(pairs, tau_0)
-    estimates = np.array([pseudo_median(pair.log_ratios) for pair in pairs])
+    estimates = np.array([_said(tuple(pair.log_ratios)).estimate for pair in pairs])
     freedom = NU_0 + len(pairs) - 1
     squares = float(((estimates - estimates.mean()) ** 2).sum())
     variance = (NU_0 * (tau_0**2 + _noise(pairs) ** 2) + squares) / freedom
@@ -144,7 +144,7 @@ def tau_of(pairs: Iterable[PairTimes]) -> float | None:
         return None
     _require(whole, TAU_0)
     noise = [_noise([pair]) ** 2 for pair in whole]
-    squares = [pseudo_median(pair.log_ratios) ** 2 for pair in whole]
+    squares = [_said(tuple(pair.log_ratios)).estimate ** 2 for pair in whole]
     return max(MIN_TAU, math.sqrt(max(0.0, float(np.mean(squares) - np.mean(noise)))))
 
 
@@ -171,14 +171,22 @@ def _rounds(pairs: Sequence[PairTimes]) -> int:
 
 def _noise(pairs: Sequence[PairTimes]) -> float:
     """Standard deviation that the rounds' own noise leaves in what a pair says."""
-    mads = [_mad(pair.log_ratios) for pair in pairs]
+    mads = [_said(tuple(pair.log_ratios)).mad for pair in pairs]
     return _HODGES_LEHMANN * _SD_PER_MAD * float(np.median(mads)) / math.sqrt(_rounds(pairs))
 
 
-def _mad(values: Sequence[float]) -> float:
-    """Median absolute deviation about the median."""
-    array = np.asarray(values, dtype=np.float64)
-    return float(np.median(np.abs(array - np.median(array))))
+class _Said(NamedTuple):
+    """A pair's estimate, and the median absolute deviation of its rounds about their median."""
+
+    estimate: float
+    mad: float
+
+
+# Every look reads all pairs again.
+@functools.lru_cache(maxsize=8192)
+def _said(log_ratios: tuple[float, ...]) -> _Said:
+    array = np.array(log_ratios)
+    return _Said(pseudo_median(array), float(np.median(np.abs(array - np.median(array)))))
 
 
 def _require(pairs: Sequence[PairTimes], tau_0: float) -> None:

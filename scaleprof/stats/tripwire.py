@@ -38,9 +38,9 @@ _POWER = 0.9
 class Tripped(msgspec.Struct, frozen=True):
     """What the tripwire says of a target, and on what.
 
-    `change`: the share by which the latency divided by the reference network's grew, with its 95 % `interval`;
-    `p_slower`: how often no change would look at least as much slower. `detectable`: the least true slowdown
-    that two such runs call FAIL in 90 of 100. All are None if it is invalid.
+    `change`: the share by which the latency divided by the reference network's grew, with its 95 %
+    `interval`; `p_slower`: how often no change would look at least as much slower; `detectable`: the least
+    true slowdown that two such runs call FAIL in 90 of 100. All are None if it is invalid.
     """
 
     verdict: TripVerdict
@@ -79,7 +79,7 @@ def trip(targets: Mapping[str, tuple[Sequence[Launch], Sequence[Launch]]]) -> di
 
 
 def launch_logs(launches: Sequence[Launch]) -> list[float]:
-    """For each launch with samples, `log p5(samples) − log p5(the reference network's)` of the same process."""
+    """Of each launch with samples, `log p5(samples) − log p5(the reference network's)` in its process."""
     logs = []
     for launch in launches:
         samples_s = [sample for visit in launch.visits for sample in visit.samples_s]
