@@ -4,42 +4,40 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 import scaleprof
 from scaleprof.app.arm_places import Places, open_places
 from scaleprof.app.counting import now_utc
-from scaleprof.app.counting_arms import Counted, count_arms, with_fault
+from scaleprof.app.counting_arms import Counted, count_arms
+from scaleprof.app.pair_loop import CheckWatcher, PairLoop, Wanted
 from scaleprof.engines.arms import (
     ARMS,
-    PairLostError,
     Rounds,
     TargetFaultError,
     draw_paddings,
     open_arms,
     run_rounds,
 )
-from scaleprof.errors import MeasuringError, UsageError
+from scaleprof.errors import UsageError
 from scaleprof.measuring.cpus import quietest_cpus
 from scaleprof.measuring.references import PROTOCOL_VERSION
 from scaleprof.records import (
     ArmFacts,
-    CheckedTarget,
     CheckHeader,
     CheckLog,
     CheckPair,
     CheckTarget,
 )
 from scaleprof.reporting.checks_rules import Rules
-from scaleprof.stats.compare import DEFAULT_LIMIT, LOOKS, Judged, comparison_of, decide
+from scaleprof.stats.compare import LOOKS
 from scaleprof.stats.effects import MIN_ROUNDS, ROUNDS, TAU_0
 
-Ended = Literal["decided", "looks", "time", "failed", "exact"]
-
+__all__ = ["ArmsRequest", "CheckWatcher", "compare_revisions"]
 
 _CPU_LOOK_S = 1.0
 # A median of three processes is what memory is compared by; further ones would only cost time.
@@ -81,30 +79,6 @@ class ArmsRequest(msgspec.Struct, frozen=True, kw_only=True):
     fail_on: tuple[str, ...] = ()
 
 
-class CheckWatcher:
-    """Told how a check goes on; does nothing by itself. Called between visits, never beside one."""
-
-    def preparing(self, what: str) -> None:
-        """This is being done now, in words: `worktree of HEAD~1 (1a2b3c4)`, `counting HEAD~1 (1a2b3c4)`."""
-
-    def counted(self, targets: Sequence[CheckedTarget]) -> None:
-        """Exact costs are there, before anything is timed."""
-
-    def pair_began(self, pair: int, of_at_most: int, targets: Sequence[str]) -> None:
-        """Pair `pair` (from 1) of `of_at_most` begins, for the targets that are open."""
-
-    def round_ended(self, pair: int, done: int, rounds: int) -> None:
-        """So many rounds of the pair are behind; called once with 0 when all targets are warm."""
-
-    def pair_ended(
-        self, pair: CheckPair, judged: Mapping[str, Judged], elapsed_s: float, most_left_s: float
-    ) -> None:
-        """A pair is behind: what its targets are found to be by now, and how long the rest takes at most."""
-
-    def noted(self, words: str) -> None:
-        """Something that went wrong or is worth knowing, such as a worker that was killed."""
-
-
 def compare_revisions(
     request: ArmsRequest,
     watcher: CheckWatcher | None = None,
@@ -138,160 +112,48 @@ def compare_revisions(
         )
         watcher.counted(counted.targets)
         header = _header(request, places, counted, started_at)
-        check = _Check(request, watcher, places, header, counted.targets, clock, began_s)
-        ended = check.run()
-    notes = (*places.notes, *(counted.notes if request.revision else ()), *check.notes)
-    return CheckLog(header, check.targets, tuple(check.pairs), ended, notes)
+        loop = PairLoop(
+            targets=counted.targets,
+            labels={arm: place.label for arm, place in places.by_arm.items()},
+            limits=Rules.of(header),
+            tau_0=request.tau_0,
+            measure=partial(_measure, request, places, watcher),
+            watcher=watcher,
+            clock=clock,
+            ends_s=None if request.max_time_s is None else began_s + request.max_time_s,
+            all_looks=request.all_looks,
+        )
+        ended = loop.run(exact_only=request.exact_only)
+    notes = (*places.notes, *(counted.notes if request.revision else ()), *loop.notes)
+    return CheckLog(header, loop.targets, tuple(loop.pairs), ended, notes)
 
 
-class _Check:
-    """A check while it is timed: the pairs so far, and which targets are still to be measured."""
-
-    def __init__(
-        self,
-        request: ArmsRequest,
-        watcher: CheckWatcher,
-        places: Places,
-        header: CheckHeader,
-        targets: Sequence[CheckedTarget],
-        clock: Callable[[], float],
-        began_s: float,
-    ) -> None:
-        self._request = request
-        self._watcher = watcher
-        self._places = places
-        self._limits = Rules.of(header)
-        self._targets = {checked.target.name: checked for checked in targets}
-        self._clock = clock
-        self._began_s = began_s
-        self._longest_s = 0.0
-        self.pairs: list[CheckPair] = []
-        self.notes: list[str] = []
-
-    @property
-    def targets(self) -> tuple[CheckedTarget, ...]:
-        """All targets, with what became of them."""
-        return tuple(self._targets.values())
-
-    def run(self) -> Ended:
-        """Measure pair after pair until there is nothing left to decide; why it ended.
-
-        Raises:
-            MeasuringError: no target is valid.
-        """
-        self._require_valid()
-        if self._request.exact_only or not self._valid():
-            return "exact"
-        judged: dict[str, Judged] = {}
-        for number in range(1, LOOKS[-1] + 1):
-            wanted = [name for name in self._valid() if self._request.all_looks or _is_open(judged.get(name))]
-            if not wanted:
-                return "decided"
-            if self.pairs and not self._fits(self._longest_s):
-                return "time"
-            began_s = self._clock()
-            pair = self._pair(number, wanted)
-            self._require_valid()
-            self._longest_s = max(self._longest_s, self._clock() - began_s)
-            if pair is not None:
-                self.pairs.append(pair)
-                judged = self._judge()
-                self._watcher.pair_ended(
-                    pair, judged, self._clock() - self._began_s, self._most_left_s(number)
-                )
-        return "looks" if any(_is_undecided(one) for one in judged.values()) else "decided"
-
-    def _pair(self, number: int, names: Sequence[str]) -> CheckPair | None:
-        """One pair of fresh processes; begun once more for the others, if a process is lost over a target."""
-        try:
-            return self._attempt(number, names, attempt=0)
-        except PairLostError as lost:
-            self._lose(lost.target, lost.fault)
-            rest = [name for name in names if name in self._valid()]
-        if not rest:
-            return None
-        try:
-            return self._attempt(number, rest, attempt=1)
-        except PairLostError as lost:  # over one target after another: it is not the targets
-            for name in rest:
-                self._lose(name, lost.fault)
-            return None
-
-    def _attempt(self, number: int, names: Sequence[str], *, attempt: int) -> CheckPair | None:
-        request = self._request
-        rng = random.Random(f"{request.seed}/{number}/{attempt}")
-        seed = rng.getrandbits(32)
-        rng = random.Random(seed)
-        targets = [self._targets[name].target for name in names]
-        self._watcher.pair_began(number, LOOKS[-1], names)
-        cpus = quietest_cpus(targets[0].workload.threads, _CPU_LOOK_S)
-        paddings = draw_paddings(rng)
-        started_at = now_utc()
-        with open_arms(
-            self._places.by_arm,
-            targets,
-            paddings=dict(zip(ARMS, paddings, strict=True)),
-            cpus=cpus,
-            seed=request.seed,
-            timeout_s=request.timeout_s,
-            weigh=len(self.pairs) < _WEIGHED_PAIRS,
-        ) as arms:
-            rounds = Rounds(arms, targets, rng)
-            measured = run_rounds(
-                rounds, request.rounds, lambda done: self._watcher.round_ended(number, done, request.rounds)
-            )
-        for name, fault in rounds.faults.items():
-            self._lose(name, fault)
-        return CheckPair(number, seed, started_at, cpus, paddings, measured) if measured else None
-
-    def _lose(self, name: str, fault: TargetFaultError) -> None:
-        place = self._places.by_arm[fault.arm]
-        self._targets[name] = with_fault(self._targets[name], place, fault)
-        self._watcher.noted(f"{name} is out: {self._targets[name].invalid}")
-
-    def _valid(self) -> list[str]:
-        return [name for name, checked in self._targets.items() if checked.invalid is None]
-
-    def _require_valid(self) -> None:
-        """Refuse to go on with nothing; where all that is wrong is that targets are new, there is a log."""
-        faulty = [checked for checked in self._targets.values() if not checked.absent]
-        if not self._valid() and faulty:
-            more = f" (and {len(faulty) - 1} more)" if len(faulty) > 1 else ""
-            raise MeasuringError(
-                f"nothing can be compared: {faulty[0].target.name}: {faulty[0].invalid}{more}"
-            )
-
-    def _judge(self) -> dict[str, Judged]:
-        comparisons = {
-            name: comparison_of(
-                self.pairs, name, limit=_given(self._limits.limit(name, "latency"), DEFAULT_LIMIT)
-            )
-            for name in self._valid()
-        }
-        return decide(comparisons, tau_0=self._request.tau_0)
-
-    def _fits(self, seconds: float) -> bool:
-        budget_s = self._request.max_time_s
-        return budget_s is None or self._clock() - self._began_s + seconds <= budget_s
-
-    def _most_left_s(self, done: int) -> float:
-        """How long the check takes at most from now on."""
-        looks_s = (LOOKS[-1] - done) * self._longest_s
-        if self._request.max_time_s is None:
-            return looks_s
-        return max(0.0, min(looks_s, self._request.max_time_s - (self._clock() - self._began_s)))
-
-
-def _is_open(judged: Judged | None) -> bool:
-    return judged is None or judged.open
-
-
-def _is_undecided(judged: Judged) -> bool:
-    return judged.verdict in ("INCONCLUSIVE", "INVALID")
-
-
-def _given(value: float | None, default: float) -> float:
-    return default if value is None else value
+def _measure(
+    request: ArmsRequest, places: Places, watcher: CheckWatcher, wanted: Wanted
+) -> tuple[CheckPair | None, Mapping[str, TargetFaultError]]:
+    """One pair of fresh processes, and the targets that failed in it."""
+    seed = random.Random(f"{request.seed}/{wanted.number}/{wanted.attempt}").getrandbits(32)
+    rng = random.Random(seed)
+    paddings = draw_paddings(rng)
+    cpus = quietest_cpus(wanted.targets[0].workload.threads, _CPU_LOOK_S)
+    started_at = now_utc()
+    with open_arms(
+        places.by_arm,
+        wanted.targets,
+        paddings=dict(zip(ARMS, paddings, strict=True)),
+        cpus=cpus,
+        seed=request.seed,
+        timeout_s=request.timeout_s,
+        weigh=wanted.number <= _WEIGHED_PAIRS,
+    ) as arms:
+        rounds = Rounds(arms, wanted.targets, rng)
+        measured = run_rounds(
+            rounds,
+            request.rounds,
+            lambda done: watcher.round_ended(wanted.number, done, request.rounds),
+        )
+    pair = CheckPair(wanted.number, seed, started_at, cpus, paddings, measured) if measured else None
+    return pair, rounds.faults
 
 
 def _header(request: ArmsRequest, places: Places, counted: Counted, started_at: str) -> CheckHeader:

@@ -73,9 +73,10 @@ def _count(
         try:
             reply = arms[arm].count(targets[name].target)
         except TargetFaultError as fault:
-            targets[name] = with_fault(targets[name], arms[arm].place, fault)
+            targets[name] = with_fault(targets[name], arms[arm].place.label, fault)
         except BenchLostError as lost:
-            targets[name] = with_fault(targets[name], arms[arm].place, TargetFaultError(arm, lost.reason))
+            fault = TargetFaultError(arm, lost.reason)
+            targets[name] = with_fault(targets[name], arms[arm].place.label, fault)
             return list(todo[place + 1 :])
         else:
             targets[name] = _with_cost(targets[name], arm, reply)
@@ -83,9 +84,9 @@ def _count(
     return []
 
 
-def with_fault(checked: CheckedTarget, place: Place, fault: TargetFaultError) -> CheckedTarget:
+def with_fault(checked: CheckedTarget, label: str, fault: TargetFaultError) -> CheckedTarget:
     """The target as invalid; what was wrong with it first stays."""
-    reason = f"{place.label}: {fault.reason}"
+    reason = f"{label}: {fault.reason}"
     if checked.invalid is not None:
         return checked
     missing: dict[Arm, str] = dict(checked.missing)

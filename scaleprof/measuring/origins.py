@@ -8,9 +8,10 @@ from types import ModuleType
 
 import msgspec
 
-import scaleprof
 from scaleprof.errors import ModelError
 
+# The folder of this package, whose own families are targets, too.
+PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -63,11 +64,10 @@ class Tree(msgspec.Struct, frozen=True):
 
     def _is_stray(self, file: str) -> bool:
         path = Path(file).resolve()
-        own = Path(scaleprof.__file__).resolve().parent  # what measures may live where it likes
         return (
             path.is_relative_to(self.person_root)
             and not path.is_relative_to(self.root)
-            and not path.is_relative_to(own)
+            and not path.is_relative_to(PACKAGE)  # what measures may live where it likes
             and not _INSTALLED & set(path.parts)
         )
 

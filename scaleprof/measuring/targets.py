@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-import scaleprof
 from scaleprof.errors import UsageError
 from scaleprof.measuring.making import make_checked
 from scaleprof.measuring.messages import Job
-from scaleprof.measuring.origins import Tree
+from scaleprof.measuring.origins import PACKAGE, Tree
 from scaleprof.measuring.preparing import Preparer
 from scaleprof.measuring.timing import Call
 from scaleprof.models.family import Model, ModelFamily
@@ -125,7 +124,7 @@ class Targets:
             return _file_of(target.function)
         model = self.model(target)
         if isinstance(model, ModelFamily):
-            return scaleprof.__file__
+            return str(PACKAGE / "__init__.py")
         if not isinstance(model, UserModel):
             return None
         reference = self._reference(target)
