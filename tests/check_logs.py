@@ -87,7 +87,7 @@ def make_pairs(
 
     return tuple(
         CheckPair(
-            pair=number,
+            pair=number + 1,
             seed=number,
             started_at=STARTED_AT,
             cpus=(0, 1),

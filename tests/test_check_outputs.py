@@ -105,9 +105,9 @@ def test_nothing_measured_is_a_failure_never_green_and_never_slower() -> None:
 
 
 def test_a_crash_in_one_arm_is_a_failure_and_names_the_arm() -> None:
-    targets = [make_checked(after=None, invalid="killed by SIGKILL", invalid_arm="after")]
+    targets = [make_checked(after=None, invalid="working tree: killed by SIGKILL", invalid_arm="after")]
     view = view_of({}, targets=targets)
-    assert found(view, "latency").words == "could not be timed in working tree: killed by SIGKILL"
+    assert found(view, "latency").words == "could not be timed: working tree: killed by SIGKILL"
     assert view.exit_code == ExitCode.FAILURE
 
 
@@ -203,6 +203,16 @@ def test_models_that_are_new_or_missing_are_listed_and_missing_fails_if_asked() 
     assert view.exit_code == ExitCode.OK
     asked = view_of({NET: 0.0}, targets=targets, header={"fail_on": ("missing",)})
     assert asked.exit_code == ExitCode.NOTHING
+
+
+def test_a_target_in_neither_arm_is_never_green() -> None:
+    gone = {"before": None, "after": None, "invalid": "no file", "invalid_arm": "before", "absent": True}
+    missing = {"missing": {"before": "no file"}}
+    typo = make_checked("typo:build/base/0", **gone, **missing)  # type: ignore[arg-type]
+    view = view_of({NET: 0.0}, targets=[make_checked(), typo])
+    assert found(view, "model", "typo:build/base/0").verdict == "MISSING"
+    assert view.exit_code == ExitCode.FAILURE
+    assert view_of({}, targets=[typo]).exit_code == ExitCode.NOTHING
 
 
 def test_where_everything_is_new_nothing_was_compared() -> None:
@@ -328,9 +338,7 @@ def evil() -> Checked:
 def test_annotations_are_one_line_each_whatever_a_name_holds(evil: Checked) -> None:
     lines = annotate(evil).splitlines()
     assert lines[0].startswith('::error title=SLOWER a%2Cb%3Ac%25|<script>]]>\x07`"::latency +')
-    assert lines[1] == (
-        "::error title=INVALID crash::could not be timed in working tree: it%0Asaid%0D::error::no"
-    )
+    assert lines[1] == ("::error title=INVALID crash::could not be timed: it%0Asaid%0D::error::no")
     assert all(line.startswith(("::error ", "::warning ", "::notice ")) for line in lines)
 
 
@@ -343,10 +351,10 @@ def test_junit_has_failures_errors_and_skips_with_reasons() -> None:
     ]
     log = make_check_log({"slow": 0.1, "unclear": 0.0}, targets=targets)
     unclear = msgspec.structs.replace(
-        log, pairs=tuple(only(pair, "unclear") if pair.pair > 1 else pair for pair in log.pairs)
+        log, pairs=tuple(only(pair, "unclear") if pair.pair > 2 else pair for pair in log.pairs)
     )
     log = msgspec.structs.replace(
-        unclear, pairs=tuple(only(pair, "slow") if pair.pair == 2 else pair for pair in log.pairs)
+        unclear, pairs=tuple(only(pair, "slow") if pair.pair == 3 else pair for pair in log.pairs)
     )
     suite = ElementTree.fromstring(render(judge(log), "junit")).find("testsuite")
     assert suite is not None

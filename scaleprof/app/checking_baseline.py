@@ -255,7 +255,13 @@ def _target(line: _Line, baseline: RunLog) -> CheckedTarget:
 
 def _new(name: str, model: Model, workload: Workload) -> CheckedTarget:
     target = CheckTarget(f"{name}/{BASE_STRATEGY}/0", workload, model=getattr(model, "reference", name))
-    return CheckedTarget(target, invalid="the baseline does not hold it", invalid_arm="before", absent=True)
+    return CheckedTarget(
+        target,
+        missing={"after": "nothing was counted, for want of something to compare with"},
+        invalid="the baseline does not hold it",
+        invalid_arm="before",
+        absent=True,
+    )
 
 
 def exact_of(cost: Cost) -> ExactCost:

@@ -104,6 +104,8 @@ def exit_code(findings: Sequence[Finding], *, fail_on: Collection[str] = (), tim
     code = ExitCode.OK
     if "regression" in outcomes:
         code = ExitCode.REGRESSION
+    elif all(finding.metric == WHOLE for finding in findings):
+        code = ExitCode.NOTHING
     elif "failed" in outcomes:
         code = ExitCode.FAILURE
     elif timed and latencies and all(finding.outcome == "mismatch" for finding in latencies):

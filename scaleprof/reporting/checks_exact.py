@@ -37,6 +37,10 @@ def exact_findings(target: CheckedTarget, rules: Rules, today: date) -> list[Fin
 
 def _absent(target: CheckedTarget) -> Finding:
     name, reason = target.target.name, target.invalid or "it is not there"
+    in_neither = target.invalid_arm == "before" and target.after is None and "after" not in target.missing
+    if in_neither:
+        words = f"it is not there, neither then nor now: {reason}"
+        return Finding(target=name, metric=WHOLE, verdict="MISSING", outcome="failed", words=words)
     if target.invalid_arm == "before":
         words = f"new: nothing to compare with ({reason})"
         return Finding(target=name, metric=WHOLE, verdict="NEW", outcome="good", words=words)

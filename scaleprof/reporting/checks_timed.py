@@ -100,9 +100,7 @@ def _latency(log: CheckLog, target: CheckedTarget, judged: Mapping[str, Judged],
         limit=latency_limit(target, rules),
     )
     if target.invalid is not None:
-        where = {"before": f" in {log.header.before.label}", "after": f" in {log.header.after.label}"}
-        arm = where[target.invalid_arm] if target.invalid_arm else ""
-        return replace(found, words=f"could not be timed{arm}: {target.invalid}")
+        return replace(found, words=f"could not be timed: {target.invalid}")
     verdict = judged[name]
     parts = parts_of(log.pairs, name)
     times = {

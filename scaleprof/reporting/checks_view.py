@@ -54,7 +54,7 @@ def view_check(
             else log_findings(log, allowed, judged, today)
         )
         detectable = _detectable(log, allowed, judged)
-        extra = list(_pair_notes(log))
+        extra = [*_pair_notes(log), *log.notes]
     code = exit_code(findings, fail_on=failing, timed=not header.exact_only)
     return CheckView(
         mode=header.mode,
