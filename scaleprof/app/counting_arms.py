@@ -75,8 +75,8 @@ def _count(
         except TargetFaultError as fault:
             targets[name] = with_fault(targets[name], arms[arm].place.label, fault)
         except BenchLostError as lost:
-            fault = TargetFaultError(arm, lost.reason)
-            targets[name] = with_fault(targets[name], arms[arm].place.label, fault)
+            death = TargetFaultError(arm, lost.reason)
+            targets[name] = with_fault(targets[name], arms[arm].place.label, death)
             return list(todo[place + 1 :])
         else:
             targets[name] = _with_cost(targets[name], arm, reply)

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from scaleprof.errors import MeasuringError, UsageError
+from scaleprof.units import format_bytes
 
 # Set where git runs a hook, such as pre-commit: they would have us write into the person's index.
 _OF_A_HOOK = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"})
@@ -132,8 +133,8 @@ def _add(repository: Repository, revision: Revision, path: Path) -> None:
     )
     if done.returncode:
         raise MeasuringError(
-            f"{revision.label} cannot be had: git made no worktree in {path.parent} ({_said(done)}); "
-            f"free some space there, or name another folder in TMPDIR"
+            f"{revision.label} cannot be had: git made no worktree in {path.parent} ({_said(done)}; "
+            f"{format_bytes(shutil.disk_usage(path.parent).free)} free there); TMPDIR names another folder"
         )
 
 
@@ -165,6 +166,6 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
-    """What git said: why, before all that follows from it."""
+    """What git said first: what follows from it comes after."""
     lines = done.stderr.strip().splitlines() or [f"git ended with code {done.returncode}"]
-    return next((line for line in lines if "No space left" in line), lines[-1])
+    return next((line for line in lines if line.startswith(("error:", "fatal:"))), lines[-1])
