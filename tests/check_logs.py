@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from builders import CPU, HOST
+import msgspec
+from builders import CPU, HOST, make_header, make_launch, make_record, make_spec
 
 from scaleprof.records import (
     Arm,
     ArmFacts,
     ArmTimes,
+    BaselineLog,
     CheckedTarget,
     CheckHeader,
     CheckLog,
@@ -19,6 +21,7 @@ from scaleprof.records import (
     CheckTarget,
     ExactCost,
     PairTarget,
+    RunLog,
     Workload,
 )
 
@@ -115,3 +118,32 @@ def make_check_log(
         pairs=make_pairs(asked, pairs=pairs, **timing) if asked and pairs else (),  # type: ignore[arg-type]
         ended=ended,  # type: ignore[arg-type]
     )
+
+
+def make_run(latencies_s: Mapping[str, float], *, launches: int = 5, seed: int = 3) -> RunLog:
+    """A run of models, by names and latencies, whose launches differ by half a percent."""
+    dice = random.Random(seed)
+    records = []
+    for name, latency_s in latencies_s.items():
+        model, strategy, phi = name.rsplit("/", 2)
+        spec = make_spec(strategy, int(phi), model=model, shape=None)
+        measured = tuple(
+            make_launch(latency_s * (1 + dice.gauss(0, 0.005)), launch=number) for number in range(launches)
+        )
+        record = make_record(spec, latency_s=latency_s)
+        records.append(msgspec.structs.replace(record, launches=measured))
+    return RunLog(make_header(), tuple(records))
+
+
+def make_baseline_log(
+    then: Mapping[str, float], now: Mapping[str, float], *, launches: int = 5, **fields: object
+) -> BaselineLog:
+    """A check of models against a kept run, by their latencies then and now."""
+    defaults: dict[str, object] = {
+        "header": make_check_header(mode="baseline", before=ArmFacts("base.jsonl", None, HOST, {})),
+        "name": "base.jsonl",
+        "baseline": make_run(then, launches=launches),
+        "targets": tuple(make_checked(name) for name in then),
+        "candidate": make_run(now, launches=launches, seed=4),
+    }
+    return BaselineLog(**defaults | fields)  # type: ignore[arg-type]

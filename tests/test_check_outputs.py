@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from check_logs import COST, make_check_log, make_checked
+from builders import HOST, make_header
+from check_logs import COST, make_baseline_log, make_check_log, make_checked
 from conftest import Scaleprof
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from scaleprof.app.checking import (
 from scaleprof.errors import ExitCode, OutputError, UsageError
 from scaleprof.records import CheckedTarget, CheckLog, Workload
 from scaleprof.reporting.checks import CheckView, Finding, Outcome, exit_code, parse_fail_on
+from scaleprof.reporting.checks_baseline import differences
 from scaleprof.reporting.checks_json import log_ratios
 from scaleprof.reporting.checks_text import to_terminal
 from scaleprof.reporting.checks_view import view_check
@@ -96,6 +98,7 @@ def test_a_target_that_was_hardly_measured_has_no_verdict() -> None:
     view = view_of(pairs=2, ended="time")
     assert found(view, "latency").verdict == "INVALID"
     assert "2 of the 3 pairs of processes that a verdict needs; the time was over" in terminal(view)
+    assert view.exit_code == ExitCode.MISMATCH  # nothing timed could be compared: that is not green
 
 
 def test_nothing_measured_is_a_failure_never_green_and_never_slower() -> None:
@@ -306,7 +309,13 @@ OUTCOME_CODES: list[tuple[list[Outcome], str, ExitCode]] = [
 @pytest.mark.parametrize(("outcomes", "fail_on", "code"), OUTCOME_CODES)
 def test_exit_codes_are_those_of_the_contract(outcomes: list[Outcome], fail_on: str, code: ExitCode) -> None:
     findings = [
-        Finding(target=str(place), metric="latency", verdict="TOLD", outcome=outcome, words="")
+        Finding(
+            target=str(place),
+            metric="latency",
+            verdict="INVALID" if outcome == "mismatch" else "TOLD",
+            outcome=outcome,
+            words="",
+        )
         for place, outcome in enumerate(outcomes)
     ]
     assert exit_code(findings, fail_on=parse_fail_on(fail_on)) == code
@@ -506,6 +515,8 @@ def test_a_check_without_anything_to_compare_with_names_the_ways(scaleprof: Scal
         (["--against", "HEAD", "--threads", "1,2", "-d", "cpu"], "--threads takes one value"),
         (["--against", "HEAD", "--max-time", "soon"], "--max-time soon is not a duration"),
         (["--replay", "none.json"], "none.json cannot be read"),
+        (["--baseline", "x", "--threads", "2"], "--threads has no say with --baseline"),
+        (["--replay", "x", "-m", "resnet18"], "--model has no say with --replay"),
     ],
 )
 def test_usage_errors_exit_2_with_one_sentence(
@@ -535,3 +546,102 @@ def test_help_and_replay_import_no_torch(tmp_path: Path, scaleprof: Scaleprof) -
 def test_a_log_of_a_check_reads_back_as_it_was() -> None:
     log = make_check_log({NET: 0.05})
     assert msgspec.json.decode(msgspec.json.encode(log), type=CheckLog) == log
+
+
+def tripwire(now: float, **fields: object) -> CheckView:
+    return view_check(make_baseline_log({NET: 0.010}, {NET: 0.010 * now}, **fields))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict", "code"),
+    [
+        (1.0, "PASS", ExitCode.OK),
+        (1.04, "WARN", ExitCode.OK),
+        (1.10, "FAIL", ExitCode.REGRESSION),
+        (0.80, "PASS", ExitCode.OK),
+    ],
+)
+def test_a_kept_run_warns_from_3_percent_and_fails_from_5(now: float, verdict: str, code: ExitCode) -> None:
+    view = tripwire(now)
+    assert found(view, "latency").verdict == verdict
+    assert view.exit_code == code
+    assert 0.05 < view.detectable[NET] < 0.10
+    assert "nine times in ten" in terminal(view)
+
+
+def test_another_machine_is_never_slower_and_exact_metrics_still_count() -> None:
+    mismatch = ("CPU A then, B now",)
+    view = tripwire(2.0, mismatch=mismatch, candidate=None)
+    assert found(view, "latency").verdict == "INVALID"
+    assert found(view, "macs").verdict == "PASS"
+    assert view.exit_code == ExitCode.MISMATCH
+    assert "this is not the machine or software of the baseline: CPU A then, B now" in view.notes
+    grew = tripwire(2.0, mismatch=mismatch, candidate=None, targets=(grown(macs=2_000_000),))
+    assert grew.exit_code == ExitCode.REGRESSION
+
+
+def test_too_few_launches_of_a_model_are_no_verdict() -> None:
+    view = tripwire(1.5, launches=4)
+    assert found(view, "latency").verdict == "INVALID"
+    assert "4 launches in the baseline and 4 now: 5 on both sides are needed" in terminal(view)
+    assert view.exit_code == ExitCode.MISMATCH
+
+
+def test_another_input_is_another_measurement() -> None:
+    log = make_baseline_log({NET: 0.01}, {NET: 0.02})
+    (record,) = log.baseline.records
+    spec = msgspec.structs.replace(record.spec, input_size=64)
+    then = msgspec.structs.replace(log.baseline, records=(msgspec.structs.replace(record, spec=spec),))
+    view = view_check(msgspec.structs.replace(log, baseline=then))
+    assert "its input was 64 px, and is 258 px now" in found(view, "latency").words
+    assert view.exit_code == ExitCode.MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("raced", "verdict", "code", "words"),
+    [
+        (0.0, "PASS", ExitCode.OK, "not confirmed: latency ÷ reference network +"),
+        (0.1, "FAIL", ExitCode.REGRESSION, "confirmed: latency ÷ reference network +"),
+    ],
+)
+def test_a_race_against_the_runs_revision_has_the_last_word(
+    raced: float, verdict: str, code: ExitCode, words: str
+) -> None:
+    view = tripwire(1.10, retested=make_check_log({NET: raced}))
+    assert found(view, "latency").verdict == verdict
+    assert found(view, "latency").words.startswith(words)
+    assert view.exit_code == code
+    assert "raced against HEAD~1 (1a2b3c4) in 3 pairs" in " ".join(view.notes)
+
+
+def test_what_cannot_be_raced_keeps_its_flag_and_says_why() -> None:
+    view = tripwire(1.10, not_retested="the run does not tell its revision")
+    assert view.exit_code == ExitCode.REGRESSION
+    assert any(note.endswith("could not be raced: the run does not tell its revision") for note in view.notes)
+
+
+def test_a_check_against_a_kept_run_replays(tmp_path: Path) -> None:
+    checked = judge(make_baseline_log({NET: 0.01}, {NET: 0.011}, retested=make_check_log({NET: 0.1})))
+    (tmp_path / "check.json").write_text(render(checked, "json"))
+    assert replay(tmp_path / "check.json") == checked
+    assert checked.view.exit_code == ExitCode.REGRESSION
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"cpu_model": "Other"}, ("CPU Test CPU then, Other now",)),
+        ({"torch": "2.12.0"}, ("torch 2.11.0 then, 2.12.0 now",)),
+        ({"gpu_driver": "570.124"}, ()),
+        ({"gpu_driver": "560.35"}, ("GPU driver branch 570 then, 560 now",)),
+        ({"cuda": "12.8"}, ("CUDA unknown then, 12.8 now",)),
+        ({"load_1m": 9.0, "governor": "powersave"}, ()),
+    ],
+)
+def test_a_fingerprint_is_what_latency_depends_on_and_no_measured_speed(
+    changed: dict[str, object], told: tuple[str, ...]
+) -> None:
+    header = make_header(host=msgspec.structs.replace(HOST, gpu_driver="570.86"))
+    now = msgspec.structs.replace(HOST, **{"gpu_driver": "570.86"} | changed)
+    assert differences(header, now, header.protocol) == told
+    assert differences(header, header.host, header.protocol + 1) == ("protocol 1 then, 2 now",)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from scaleprof.reporting.checks_rules import Rules
 
 _WAYS = ("against", "baseline", "self_test", "replay")
+# What a kept run, or a recorded check, says itself.
+_OF_A_RACE = (
+    *("strategies", "phi", "depth_base", "width_base", "resolution_base", "rounding", "device", "batch_size"),
+    *("threads", "dtype", "cast", "mode", "runtime", "memory_format", "pair_noise", "seed"),
+)
 
 
 @click.command()
@@ -43,6 +48,7 @@ def check(context: click.Context, /, **options: Any) -> int:
     scaleprof check --replay check.json --format junit
     """
     _check_ways(context.params)
+    _check_typed(context)
     output, format_ = options["output"], options["format_"]
     if output is not None:
         from scaleprof.app.checking import check_output
@@ -83,6 +89,20 @@ def _check_ways(options: dict[str, Any]) -> None:
         raise UsageError("--self-test times, --exact-only does not: leave one out")
     if options["functions"] and options["baseline"] is not None:
         raise UsageError("--target is for --against and --self-test: a run holds models")
+
+
+def _check_typed(context: click.Context) -> None:
+    """Refuse what is typed and would have no say; in a file it may stand for other ways of checking.
+
+    Raises:
+        UsageError: there is such an option.
+    """
+    way = next(name for name in _WAYS if context.params[name])
+    idle = {"baseline": _OF_A_RACE, "replay": (*_OF_A_RACE, "models", "functions", "max_time", "exact_only")}
+    typed = [name for name in idle.get(way, ()) if _is_typed(context, name)]
+    if typed:
+        flag = next(one.opts[-1] for one in context.command.params if one.name == typed[0])
+        raise UsageError(f"{flag} has no say with --{way}, which is measured as it was: leave {flag} out")
 
 
 def _rules(context: click.Context) -> Rules:

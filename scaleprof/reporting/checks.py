@@ -108,7 +108,7 @@ def exit_code(findings: Sequence[Finding], *, fail_on: Collection[str] = (), tim
         code = ExitCode.NOTHING
     elif "failed" in outcomes:
         code = ExitCode.FAILURE
-    elif timed and latencies and all(finding.outcome == "mismatch" for finding in latencies):
+    elif timed and latencies and all(finding.verdict == "INVALID" for finding in latencies):
         code = ExitCode.MISMATCH
     elif not compared:
         code = ExitCode.NOTHING

@@ -88,9 +88,7 @@ def baseline_notes(log: BaselineLog) -> list[str]:
     """What a reader should know of the two runs."""
     notes = [f"this is not the machine or software of the baseline: {words}" for words in log.mismatch]
     if log.not_retested is not None:
-        notes.append(
-            f"what was flagged could not be raced against the baseline's revision: {log.not_retested}"
-        )
+        notes.append(f"what was flagged could not be raced: {log.not_retested}")
     if log.retested is not None:
         label, pairs = log.retested.header.before.label, len(log.retested.pairs)
         notes.append(f"what was flagged was raced against {label} in {pairs} pairs of processes")
@@ -165,7 +163,10 @@ def _why_not(target: CheckedTarget, then: _ByName, now: _ByName) -> tuple[Outcom
         return "failed", (now[name].reason if name in now else None) or "it was not measured"
     was, here = then[name].spec, now[name].spec
     if (was.input_size, was.input_unit) != (here.input_size, here.input_unit):
-        return "mismatch", f"its input was {was.input_size} {was.input_unit}, and is {here.input_size} now"
+        return (
+            "mismatch",
+            f"its input was {was.input_size} {was.input_unit}, and is {here.input_size} {here.input_unit} now",
+        )
     return None
 
 
