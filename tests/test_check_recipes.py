@@ -75,7 +75,7 @@ def test_the_workflows_exact_job_names_what_grew(
     done = run_step(command, repository, tools)
     assert done.returncode == 1, done.stderr
     assert f"::error title=FAIL {NET.replace(':', '%3A')}::" in done.stdout
-    assert "parameters (+12.5 %)" in done.stdout
+    assert "parameters (+12.5 %25)" in done.stdout
     assert (tmp_path / "summary.md").read_text().startswith("<!-- scaleprof check -->")
 
 
