@@ -150,10 +150,24 @@ def test_what_is_slower_by_accident_is_flagged_by_thresholds_alone() -> None:
 def test_the_table_has_all_rules_all_changes_and_what_was_wanted() -> None:
     text = rates.as_text(simulated(24), orders=4)
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert [line.count(" % [") for line in table[2:10]] == [5] * 8
+    assert [line.count(" % [") for line in table[2:15]] == [5] * 13
     for name in ("scaleprof check**, 8 models", *rates.RIVALS, "| b, 1", "of 5 % caught"):
         assert name in text
     assert "24 pairs of processes of 30 rounds" in text
+
+
+def test_runs_one_after_the_other_compare_the_pairs_before_with_those_behind() -> None:
+    recording = simulated(20)
+    seen: list[tuple[float, float]] = []
+
+    def rule(before_s: Any, after_s: Any) -> bool:
+        seen.append((before_s[0], after_s[0]))
+        return True
+
+    rate = rates.rival_rate_apart(recording, rule, 0)
+    series = recording.series["a", 0]
+    assert seen[:2] == [(series.before_s[n][0], series.after_s[n + 5][0]) for n in (0, 10)]
+    assert (rate.share, rate.trials) == (1.0, 6)
 
 
 def test_a_recording_of_too_few_pairs_says_so() -> None:
