@@ -65,6 +65,7 @@ def counted(targets: Targets, target: CheckTarget) -> TargetCounted:
         cost = _cost(targets, target)
     except CountingError as error:
         return TargetCounted(None, str(error), targets.note(target))
+    targets.check_imports()  # a builder may import as late as this
     exact = ExactCost(
         macs=cost.macs,
         params=cost.params,

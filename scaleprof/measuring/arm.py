@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 import torch
 
-from scaleprof.errors import UsageError
+from scaleprof.errors import ScaleprofError
 from scaleprof.measuring import host
 from scaleprof.measuring.arm_messages import (
     BuildTarget,
@@ -108,7 +108,7 @@ class ArmBench:
 
     def refused(self, error: Exception) -> TargetRefused:
         """A failure of a target's code, in words."""
-        if isinstance(error, UsageError):
+        if isinstance(error, ScaleprofError):
             return TargetRefused(str(error), absent=isinstance(error, AbsentError))
         words = " ".join(str(error).split()) or "without words"
         reason = f"{type(error).__name__}: {words}{place_of(error)}"

@@ -49,18 +49,22 @@ class Tree(msgspec.Struct, frozen=True):
             )
 
     def require_no_strays(self) -> None:
-        """Refuse a process that has imported something from the person's tree instead of its own.
+        """Refuse what has imported something from the person's tree instead of its own.
+
+        It is forgotten then, so that whoever else imports it is found, too, and nobody else is blamed.
 
         Raises:
-            ModelError: it has.
+            ModelError: so it is.
         """
-        for name, module in list(sys.modules.items()):
-            file = _file_of(module)
-            if self.root != self.person_root and file is not None and self._is_stray(file):
-                raise ModelError(
-                    f"{name} was imported from the working tree ({file}) and not from the revision: "
-                    f"put its folder on PYTHONPATH, from where it is found in either"
-                )
+        files = {name: _file_of(module) for name, module in list(sys.modules.items())}
+        strays = {name: file for name, file in files.items() if file is not None and self._is_stray(file)}
+        for name in strays:
+            del sys.modules[name]
+        for name, file in strays.items():
+            raise ModelError(
+                f"{name} was imported from the working tree ({file}) and not from the revision: "
+                f"put its folder on PYTHONPATH, from where it is found in either"
+            )
 
     def _is_stray(self, file: str) -> bool:
         path = Path(file).resolve()

@@ -74,6 +74,15 @@ class Targets:
             self._function(target.function)
         else:
             self.model(target)
+        self.check_imports()
+
+    def check_imports(self) -> None:
+        """See that all code that was loaded so far is of this tree, or installed.
+
+        Raises:
+            ModelError: it is of the person's tree, and this is another.
+        """
+        self._tree.require_no_strays()
 
     def call(self, target: CheckTarget, *, settled: bool = True) -> Call:
         """A forward of a target, built and ready; without `settled` its numbers may fade, and its time lie.
@@ -90,7 +99,7 @@ class Targets:
             call = (
                 prepared.call() if target.workload.runtime == "eager" else make_checked(prepared, folder).call
             )
-        self._tree.require_no_strays()
+        self.check_imports()
         return call
 
     def model(self, target: CheckTarget) -> Model:
