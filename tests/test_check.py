@@ -154,10 +154,11 @@ def test_exact_metrics_alone_catch_a_wider_layer_without_timing(repository: Path
 
 def test_a_self_test_tells_what_this_machine_can_find(repository: Path) -> None:
     done = check(
-        repository, "-m", "net.py:build", "-d", "cpu", "--threads", "1", "--self-test", "--max-time", "12s"
+        repository, "-m", "net.py:build", "-d", "cpu", "--threads", "1", "--self-test", "--max-time", "20s"
     )
-    assert done.returncode in (0, 3)  # a machine so busy that no pair ended in time measures nothing
-    assert "self-test: " in done.stdout or "scaleprof: " in done.stderr
+    # On a machine so busy that too few pairs end in time, nothing is told: that is not green.
+    assert done.returncode in (0, 3, 6), done.stderr
+    assert ("finds what is slower by" in done.stdout) == (done.returncode == 0)
     assert "SLOWER" not in done.stdout or "a false alarm" in done.stdout
 
 
