@@ -12,11 +12,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from builders import make_header, make_launch
 from conftest import clean_environment
 
 from scaleprof.app.choosing import choose
+from scaleprof.app.counting import make_record
 from scaleprof.app.planning import plan_sweep
-from scaleprof.app.sweeping import run_sweep
+from scaleprof.engines.local import ALLOCATORS
+from scaleprof.measuring.host import OPENMP_WAITING, describe_host
+from scaleprof.measuring.references import PROTOCOL_VERSION
 from scaleprof.records import Plan, Record, RunLog
 from scaleprof.store import RunWriter, read_run
 
@@ -200,17 +204,24 @@ def test_a_network_that_raises_is_no_verdict(repository: Path) -> None:
     assert "SLOWER" not in done.stdout
 
 
-def make_baseline(folder: Path, *, launches: int = 5) -> Path:
-    """A run of the network in this folder with as many processes as a baseline needs, and few rounds."""
-    plan = Plan("test", launches=launches, min_rounds=6, max_rounds=6, target_ci=0.5)
+def make_baseline(folder: Path) -> None:
+    """The run of the network in this folder that this machine would have made, but for its times."""
+    plan = Plan("test", launches=5, min_rounds=6, max_rounds=6, target_ci=0.5)
     here = Path.cwd()
     os.chdir(folder)
     try:
         planned = plan_sweep(choose("net.py:build", "compound", "0"), device="cpu", threads=1, plan=plan)
-        run_sweep(planned, output=folder / "base.jsonl", command=("scaleprof", "sweep"))
     finally:
         os.chdir(here)
-    return folder / "base.jsonl"
+    launches = tuple(make_launch(0.002 * (1 + 0.005 * number), launch=number) for number in range(5))
+    record = make_record(planned.counted[0], planned.jobs[0].workload)
+    host = describe_host("cpu", ALLOCATORS["pinned"][0])
+    waiting = f"spinning {OPENMP_WAITING['GOMP_SPINCOUNT']} times"
+    header = make_header(
+        host=msgspec.structs.replace(host, openmp_wait_policy=waiting), protocol=PROTOCOL_VERSION, plan=plan
+    )
+    with RunWriter.create(folder / "base.jsonl", header) as writer:
+        writer.append([msgspec.structs.replace(record, launches=launches, stop="target_met")])
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +250,7 @@ def test_a_run_on_the_same_machine_is_compared_and_moves_only_if_asked(kept: Pat
     folder = edited(kept, tmp_path, lambda log: log)
     before = (folder / "base.jsonl").read_bytes()
     done = check(folder, "--baseline", "base.jsonl", "--update-baseline", "--confirm", "never")
-    assert done.returncode in (0, 1), done.stderr  # this machine may have become slower since
+    assert done.returncode in (0, 1), done.stderr  # the times of this baseline are made up
     assert "latency" in done.stdout
     assert "not comparable" not in done.stdout
     assert "base.jsonl now holds what was measured here" in done.stderr
@@ -336,18 +347,18 @@ def test_a_model_of_the_baseline_that_is_gone_is_missing(kept: Path, tmp_path: P
     assert "a file of your own is named with -m" in done.stdout
 
 
-def test_what_could_not_be_measured_leaves_the_baseline_as_it_was(kept: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_measured_leaves_the_baseline_as_it_was(kept: Path, tmp_path: Path) -> None:
     def with_another(log: RunLog) -> RunLog:
         (record,) = log.records
         spec = msgspec.structs.replace(record.spec, model="gone:build")
         other: Record = msgspec.structs.replace(record, spec=spec)
-        # Few rounds: what is measured here is thrown away.
         return msgspec.structs.replace(log, records=(record, other))
 
     folder = edited(kept, tmp_path, with_another)
     before = (folder / "base.jsonl").read_bytes()
     done = check(folder, "--baseline", "base.jsonl", "--update-baseline", code=3)
-    assert "base.jsonl is left as it was: gone:build/base/0 could not be measured now" in done.stderr
+    assert "base.jsonl is left as it was: gone:build/base/0 cannot be measured now" in done.stderr
+    assert "launch" not in done.stderr  # it is known before any time is spent
     assert (folder / "base.jsonl").read_bytes() == before
 
 

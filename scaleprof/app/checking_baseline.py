@@ -6,7 +6,7 @@ latencies ÷ reference network, and the same machine and software; what is flagg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ from scaleprof.scaling.rules import Bases, exponents, factors
 from scaleprof.scaling.sweep import Sweep, base_spec, expand, make_spec, phi_values
 from scaleprof.stats.tripwire import MIN_LAUNCHES
 from scaleprof.store import read_run
+
+_Key = tuple[str, Workload]
 
 _AXES = ("batch_size", "threads", "dtype", "memory_format", "mode", "runtime", "cast")
 
@@ -113,6 +115,9 @@ def check_baseline(
     )
     if request.exact_only or (log.mismatch and not request.update):
         return log
+    if request.update:
+        kept = {_key(line.record) for line in lines if line.counted is not None and line.counted.cost}
+        _require_all(request, baseline, kept, "cannot")
     log = msgspec.structs.replace(log, candidate=_measure(request, baseline, lines, choice, watch))
     log = _told_by_workers(log)
     names = flagged(log) if request.confirm else []
@@ -294,7 +299,8 @@ def _measure(
             planned, output=part, overwrite=True, command=_command(request, baseline), watcher=watch(planned)
         )
         if part is not None:
-            _check_whole(request, baseline, run.log)
+            measured = {_key(record) for record in run.log.records if record.measured}
+            _require_all(request, baseline, measured, "could not")
             part.replace(path)
     finally:
         if part is not None:
@@ -325,7 +331,7 @@ def _plan(request: BaselineRequest, baseline: RunLog, lines: Sequence[_Line], ch
         seed=header.seed,
         counted=list(specs.values()),
     )
-    asked = {(line.record.spec.spec_id, line.record.workload) for line in lines}
+    asked = {_key(line.record) for line in lines}
     beyond = [job for job in planned.jobs if (job.spec.spec_id, job.workload) not in asked]
     if beyond:
         raise UsageError(
@@ -340,13 +346,20 @@ def _command(request: BaselineRequest, baseline: RunLog) -> tuple[str, ...]:
     return baseline.header.command if request.update else request.command
 
 
-def _check_whole(request: BaselineRequest, baseline: RunLog, now: RunLog) -> None:
-    """A baseline is not replaced by one that lacks what it holds."""
-    then = {(record.spec.spec_id, record.workload) for record in baseline.records if record.measured}
-    lacking = then - {(record.spec.spec_id, record.workload) for record in now.records if record.measured}
+def _require_all(request: BaselineRequest, baseline: RunLog, now: Set[_Key], why: str) -> None:
+    """A baseline is not replaced by a run that lacks what it holds.
+
+    Raises:
+        MeasuringError: it would be.
+    """
+    lacking = {_key(record) for record in baseline.records if record.measured} - now
     if lacking:
         names = ", ".join(sorted(name for name, _ in lacking))
-        raise MeasuringError(f"{request.path} is left as it was: {names} could not be measured now")
+        raise MeasuringError(f"{request.path} is left as it was: {names} {why} be measured now")
+
+
+def _key(record: Record) -> _Key:
+    return record.spec.spec_id, record.workload
 
 
 def _told_by_workers(log: BaselineLog) -> BaselineLog:
