@@ -177,9 +177,12 @@ def _this_host(device: str, then: Host) -> Host:
         here = resolve_device(device)
     except UsageError:
         here = "cpu"
-    # How threads wait is the workers' to know.
+    host = describe_host(here, then.allocator)
+    # How threads wait, and to how many CPUs they are pinned, is the workers' to know.
     return msgspec.structs.replace(
-        describe_host(here, then.allocator), openmp_wait_policy=then.openmp_wait_policy
+        host,
+        openmp_wait_policy=then.openmp_wait_policy,
+        usable_cpus=min(host.usable_cpus, then.usable_cpus),
     )
 
 
