@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 import scaleprof
+from scaleprof.app.baseline_lines import Line, is_by_formula, line_up, target_of
 from scaleprof.app.choosing import Choice
 from scaleprof.app.comparing_arms import ArmsRequest, CheckWatcher, compare_revisions
-from scaleprof.app.costs import CostBook
-from scaleprof.app.counting import Counted, count_specs, now_utc
+from scaleprof.app.counting import now_utc
 from scaleprof.app.ledger import Watcher
 from scaleprof.app.planning import SweepPlan, plan_sweep
 from scaleprof.app.sweeping import run_sweep
@@ -24,29 +24,17 @@ from scaleprof.engines.local import ALLOCATORS
 from scaleprof.errors import MeasuringError, NothingToShowError, ScaleprofError, UsageError
 from scaleprof.measuring.host import describe_host, usable_cpus
 from scaleprof.measuring.references import PROTOCOL_VERSION
-from scaleprof.models import find_model, find_models
-from scaleprof.models.family import Model
 from scaleprof.records import (
-    BASE_STRATEGY,
-    PUBLISHED_STRATEGY,
-    UNTRIED_STATUSES,
     ArmFacts,
     BaselineLog,
-    CheckedTarget,
     CheckHeader,
     CheckTarget,
-    Cost,
-    ExactCost,
     Host,
-    ModelSpec,
     Record,
     RunLog,
     Workload,
 )
 from scaleprof.reporting.checks_baseline import differences, flagged, target_name
-from scaleprof.scaling.rounding import Scale
-from scaleprof.scaling.rules import Bases, exponents, factors
-from scaleprof.scaling.sweep import Sweep, base_spec, expand, make_spec, phi_values
 from scaleprof.stats.tripwire import MIN_LAUNCHES
 from scaleprof.store import read_run
 
@@ -81,15 +69,6 @@ class BaselineRequest(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
 
 
-class _Line(msgspec.Struct, frozen=True):
-    """A record of the baseline, the spec that its words mean now, and what it costs; or why there is none."""
-
-    record: Record
-    reference: str
-    counted: Counted | None = None
-    gone: str | None = None
-
-
 def check_baseline(
     request: BaselineRequest,
     *,
@@ -104,13 +83,13 @@ def check_baseline(
         MeasuringError: nothing could be measured.
     """
     baseline = _read(request)
-    lines, choice, new = _line_up(baseline, request)
+    lines, choice, new = line_up(baseline, request.path, request.models)
     header = _header(request, baseline)
     log = BaselineLog(
         header=header,
         name=str(request.path),
         baseline=baseline,
-        targets=(*(_target(line, baseline) for line in lines), *new),
+        targets=(*(target_of(line, baseline) for line in lines), *new),
         mismatch=differences(baseline.header, header.after.host, PROTOCOL_VERSION),
     )
     if request.exact_only or (log.mismatch and not request.update):
@@ -131,8 +110,8 @@ def list_baseline(request: BaselineRequest) -> tuple[CheckTarget, ...]:
         UsageError, NothingToShowError: as `check_baseline`.
     """
     baseline = _read(request)
-    lines, _, new = _line_up(baseline, request)
-    return tuple(one.target for one in (*(_target(line, baseline) for line in lines), *new))
+    lines, _, new = line_up(baseline, request.path, request.models)
+    return tuple(one.target for one in (*(target_of(line, baseline) for line in lines), *new))
 
 
 def _read(request: BaselineRequest) -> RunLog:
@@ -186,107 +165,10 @@ def _this_host(device: str, then: Host) -> Host:
     )
 
 
-def _line_up(baseline: RunLog, request: BaselineRequest) -> tuple[list[_Line], Choice, list[CheckedTarget]]:
-    """What of the baseline is checked, with its costs now; and models asked for that it does not hold."""
-    asked = find_models(request.models) if request.models else {}
-    tried = [record for record in baseline.records if record.status not in UNTRIED_STATUSES]
-    records = [record for record in tried if not asked or record.spec.model in asked]
-    if not records:
-        held = ", ".join(dict.fromkeys(record.spec.model for record in baseline.records))
-        raise NothingToShowError(
-            f"{request.path} holds no {' or '.join(asked) or 'model that was tried'}: it has {held}"
-        )
-    models, gone = _find(records, asked)
-    choice = Choice(Sweep(tuple(models) or ("none",), ("compound",), phi_values(0)), models)
-    lines = [_line(record, models, gone, choice) for record in records]
-    held_models = {record.spec.model for record in records}
-    new = [_new(name, model, records[0].workload) for name, model in asked.items() if name not in held_models]
-    return lines, choice, new
-
-
-def _find(records: Sequence[Record], asked: dict[str, Model]) -> tuple[dict[str, Model], dict[str, str]]:
-    """The models that records are of, and why others cannot be found."""
-    models, gone = dict(asked), dict[str, str]()
-    for name in dict.fromkeys(record.spec.model for record in records):
-        if name in models:
-            continue
-        try:
-            models[name] = find_model(name)
-        except UsageError as error:
-            gone[name] = f"{error}; a file of your own is named with -m"
-    return models, gone
-
-
-def _line(record: Record, models: dict[str, Model], gone: dict[str, str], choice: Choice) -> _Line:
-    name = record.spec.model
-    if name not in models:
-        return _Line(record, name, gone=gone[name])
-    reference = getattr(models[name], "reference", name)
-    try:
-        spec = _spec_now(record.spec, models[name])
-        (counted,) = count_specs(choice, [spec], CostBook(record.workload.mode))
-    except UsageError as error:
-        return _Line(record, reference, gone=str(error))
-    return _Line(record, reference, counted)
-
-
-def _spec_now(spec: ModelSpec, model: Model) -> ModelSpec:
-    """What the same words mean by today's code: the factors that were asked for, and today's integers."""
-    if spec.strategy == BASE_STRATEGY:
-        return base_spec(model, spec.rounding)
-    if spec.strategy == PUBLISHED_STRATEGY:
-        wanted = spec.published if spec.phi is None else spec.phi
-        rows = Sweep((model.name,), (PUBLISHED_STRATEGY,), phi_values([wanted or 0]), rounding=spec.rounding)
-        return expand(rows, {model.name: model})[0]
-    scale = Scale(spec.depth, spec.width, spec.resolution, spec.rounding)
-    return msgspec.structs.replace(make_spec(model, spec.strategy, spec.phi, scale), match=spec.match)
-
-
-def _target(line: _Line, baseline: RunLog) -> CheckedTarget:
-    record, counted = line.record, line.counted
-    target = CheckTarget(
-        name=target_name(record, baseline),
-        workload=record.workload,
-        model=line.reference,
-        strategy=record.spec.strategy,
-        phi=float(record.spec.phi or 0),
-        rounding=record.spec.rounding,
-    )
-    before = None if record.cost is None else exact_of(record.cost)
-    if counted is None:
-        return CheckedTarget(target, before, invalid=line.gone, invalid_arm="after", absent=True)
-    if counted.cost is None:
-        return CheckedTarget(target, before, invalid=counted.reason, invalid_arm="after")
-    missing = {} if before else {"before": record.reason or "the run has no counts"}
-    return CheckedTarget(target, before, exact_of(counted.cost), missing)  # type: ignore[arg-type]
-
-
-def _new(name: str, model: Model, workload: Workload) -> CheckedTarget:
-    target = CheckTarget(f"{name}/{BASE_STRATEGY}/0", workload, model=getattr(model, "reference", name))
-    return CheckedTarget(
-        target,
-        missing={"after": "nothing was counted, for want of something to compare with"},
-        invalid="the baseline does not hold it",
-        invalid_arm="before",
-        absent=True,
-    )
-
-
-def exact_of(cost: Cost) -> ExactCost:
-    """What a cost says exactly."""
-    return ExactCost(
-        macs=cost.macs,
-        params=cost.params,
-        activations=cost.activations,
-        operators={one.operator: one.calls for one in cost.operators},
-        uncounted=tuple(one.operator for one in cost.uncounted),
-    )
-
-
 def _measure(
     request: BaselineRequest,
     baseline: RunLog,
-    lines: Sequence[_Line],
+    lines: Sequence[Line],
     choice: Choice,
     watch: Callable[[SweepPlan], Watcher],
 ) -> RunLog:
@@ -311,7 +193,7 @@ def _measure(
     return run.log
 
 
-def _plan(request: BaselineRequest, baseline: RunLog, lines: Sequence[_Line], choice: Choice) -> SweepPlan:
+def _plan(request: BaselineRequest, baseline: RunLog, lines: Sequence[Line], choice: Choice) -> SweepPlan:
     workloads = list(dict.fromkeys(line.record.workload for line in lines))
     axes: dict[str, Any] = {
         name: list(dict.fromkeys(getattr(workload, name) for workload in workloads)) for name in _AXES
@@ -379,7 +261,7 @@ def _told_by_workers(log: BaselineLog) -> BaselineLog:
 def _retest(
     log: BaselineLog,
     request: BaselineRequest,
-    lines: Sequence[_Line],
+    lines: Sequence[Line],
     names: Sequence[str],
     watcher: CheckWatcher | None,
 ) -> BaselineLog:
@@ -390,7 +272,7 @@ def _retest(
         return msgspec.structs.replace(log, not_retested=reason)
     specs = {target_name(line.record, log.baseline): line.record.spec for line in lines}
     targets = [one.target for one in log.targets if one.target.name in names]
-    own = [target.name for target in targets if not _is_by_formula(specs[target.name])]
+    own = [target.name for target in targets if not is_by_formula(specs[target.name])]
     if own:
         return msgspec.structs.replace(log, not_retested=f"{', '.join(own)} has bases or matching of its own")
     try:
@@ -409,15 +291,3 @@ def _retest(
     except ScaleprofError as error:
         return msgspec.structs.replace(log, not_retested=str(error))
     return msgspec.structs.replace(log, retested=retested)
-
-
-def _is_by_formula(spec: ModelSpec) -> bool:
-    """Whether a revision makes this network from the strategy, φ and the usual bases alone."""
-    if spec.match is not None or spec.phi is None:
-        return False
-    if spec.strategy in (BASE_STRATEGY, PUBLISHED_STRATEGY):
-        return True
-    if exponents(spec.strategy) is not None:
-        return True
-    usual = factors(spec.strategy, spec.phi, Bases())
-    return (usual.depth, usual.width, usual.resolution) == (spec.depth, spec.width, spec.resolution)
