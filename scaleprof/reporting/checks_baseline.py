@@ -163,10 +163,8 @@ def _why_not(target: CheckedTarget, then: _ByName, now: _ByName) -> tuple[Outcom
         return "failed", (now[name].reason if name in now else None) or "it was not measured"
     was, here = then[name].spec, now[name].spec
     if (was.input_size, was.input_unit) != (here.input_size, here.input_unit):
-        return (
-            "mismatch",
-            f"its input was {was.input_size} {was.input_unit}, and is {here.input_size} {here.input_unit} now",
-        )
+        inputs = (f"{spec.input_size} {spec.input_unit}" for spec in (was, here))
+        return "mismatch", "its input was {}, and is {} now".format(*inputs)
     return None
 
 
