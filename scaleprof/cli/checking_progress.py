@@ -34,9 +34,7 @@ class ConsoleCheckWatcher(CheckWatcher):
             if one.effect is not None
         )
         left = f"; at most {format_duration(most_left_s)} left" if most_left_s > 0 else ""
-        say(
-            f"pair {pair.pair + 1} after {format_duration(elapsed_s)}{left}" + (f": {found}" if found else "")
-        )
+        say(f"pair {pair.pair} after {format_duration(elapsed_s)}{left}" + (f": {found}" if found else ""))
 
     def noted(self, words: str) -> None:
         """Say it."""
