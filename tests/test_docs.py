@@ -101,7 +101,7 @@ def test_the_page_on_reports_holds_the_table_of_its_benchmark() -> None:
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_program() -> None:
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)}
-    assert codes == {code for code in ExitCode if code not in (ExitCode.REGRESSION, ExitCode.INCONCLUSIVE)}
+    assert codes == set(ExitCode)
 
 
 def test_the_command_line_reference_is_current() -> None:
@@ -144,3 +144,44 @@ def test_the_page_on_measuring_tells_the_presets_as_they_are() -> None:
 def test_decisions_are_numbered_without_gaps() -> None:
     notes = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     assert [int(name[:4]) for name in notes] == list(range(1, len(notes) + 1))
+
+
+CHECKING = (ROOT / "docs" / "checking.md").read_text(encoding="utf-8")
+
+
+def checking_commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", CHECKING, flags=re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("command", checking_commands())
+def test_every_command_of_the_page_on_checking_parses(command: str) -> None:
+    _, name, *arguments = shlex.split(command)
+    verb = cli.commands[name]
+    assert isinstance(verb.make_context(name, arguments, resilient_parsing=False), click.Context)
+
+
+def test_the_configuration_of_the_page_on_checking_is_one(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", CHECKING, flags=re.DOTALL)
+    (tmp_path / "scaleprof.toml").write_text(example)
+    done = subprocess.run(
+        [sys.executable, "-m", "scaleprof", "check", "--against", "HEAD", "--dry-run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "nets:build/base/0  latency 2 %  peak_memory_bytes<=1GiB  latency_ms<=20  macs<=500M",
+        "nets:small/base/0  latency 5 %  peak_memory_bytes<=1GiB  latency_ms<=20  macs<=500M",
+        "bench.serving:request  latency 2 %  peak_memory_bytes<=1GiB",
+    ]
+
+
+def test_the_exit_codes_of_the_page_on_checking_are_those_of_the_program() -> None:
+    table = CHECKING.partition("## Exit codes")[2]
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)} == set(ExitCode)
+
+
+def test_the_page_on_checking_has_a_place_for_the_table_of_its_benchmark() -> None:
+    assert CHECKING.index("<!-- gate -->") < CHECKING.index("<!-- /gate -->")

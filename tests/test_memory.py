@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from scaleprof.engines.local import LocalBench
-from scaleprof.measuring import inspection
-from scaleprof.measuring.inspection import Inspection, Subject, inspect_here
+from scaleprof.measuring import twin
+from scaleprof.measuring.inspection import Subject, inspect_here
 from scaleprof.measuring.messages import Job
 from scaleprof.measuring.rounds import BenchLostError, JobFailedError
+from scaleprof.measuring.twin import Inspection
 from scaleprof.models import find_models
 from scaleprof.records import Workload
 from scaleprof.scaling.sweep import base_spec
@@ -122,7 +123,7 @@ def test_a_child_that_is_killed_says_by_what() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("still there")
 
-    assert inspection._in_a_child(out_of_memory) == Inspection(killed_by="SIGKILL")
+    assert twin._in_a_child(out_of_memory) == Inspection(killed_by="SIGKILL")
 
 
 def test_a_model_that_kills_the_process_that_weighs_it_is_oom_and_the_worker_goes_on(

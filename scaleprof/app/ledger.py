@@ -13,6 +13,7 @@ import scaleprof
 from scaleprof.app.counting import make_record, now_utc
 from scaleprof.app.planning import SweepPlan
 from scaleprof.engines.local import LocalBench, open_worker
+from scaleprof.engines.worktrees import count_changed_files, find_repository, head_of
 from scaleprof.errors import HostMismatchError, MeasuringError, UsageError
 from scaleprof.measuring.messages import Job
 from scaleprof.measuring.references import PROTOCOL_VERSION
@@ -164,6 +165,7 @@ class Ledger:
             protocol=PROTOCOL_VERSION,
             seed=planned.seed,
             plan=self.header_plan or planned.plan,
+            revision=_revision_here(),
         )
         if self.output is not None:
             self._writer = RunWriter.create(self.output, self._header, overwrite=self.overwrite)
@@ -253,6 +255,15 @@ class Ledger:
             stop=summary.stop(self.planned.plan.target_ci) if summary else None,
             batch_search=self.planned.search_of(job),
         )
+
+
+def _revision_here() -> str | None:
+    """The commit that the current folder is at, if it is in a git repository without changed files."""
+    try:
+        repository = find_repository(Path.cwd())
+    except UsageError:
+        return None
+    return None if count_changed_files(repository) else head_of(repository)
 
 
 def launches_held(planned: SweepPlan, records: Iterable[Record]) -> dict[int, int]:

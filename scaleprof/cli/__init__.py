@@ -16,6 +16,7 @@ from types import TracebackType
 import click
 
 import scaleprof
+from scaleprof.cli.check import check
 from scaleprof.cli.config import read_defaults
 from scaleprof.cli.count import count
 from scaleprof.cli.doctor import doctor
@@ -43,7 +44,7 @@ def cli(context: click.Context) -> None:
         write_out(context.get_help())
 
 
-for _command in (sweep, count, report, solve, show, models, env, doctor):
+for _command in (sweep, count, report, solve, check, show, models, env, doctor):
     cli.add_command(_command)
     for _option in _command.params:
         if isinstance(_option, click.Option):

@@ -12,6 +12,8 @@ from scaleprof.errors import UsageError, suggestion
 
 CONFIG_FILE = Path("scaleprof.toml")
 PROJECT_FILE = Path("pyproject.toml")
+# Lists of tables that a command reads itself, such as [[check.limits]]; they are no options.
+TABLES = {"check": ("limits", "budgets", "accepted")}
 
 
 def read_defaults(group: click.Group) -> dict[str, dict[str, Any]]:
@@ -46,13 +48,23 @@ def _section(group: click.Group, file: Path, name: str, values: object) -> dict[
         for flag in parameter.opts
         if flag.startswith("--")
     }
-    defaults = {}
+    defaults: dict[str, Any] = {}
+    tables = TABLES.get(name, ())
     for key, value in values.items():
+        if key in tables:
+            defaults[key] = _as_tables(file, f"{name}.{key}", value)
+            continue
         option = options.get(key.replace("_", "-"))
         if option is None or option.name is None:
-            raise UsageError(f"{file}: [{name}] has no option '{key}'{suggestion(key, options)}")
+            raise UsageError(f"{file}: [{name}] has no option '{key}'{suggestion(key, (*options, *tables))}")
         defaults[option.name] = _as_typed(option, value)
     return defaults
+
+
+def _as_tables(file: Path, name: str, value: object) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
+        raise UsageError(f"{file}: {name} is a list of tables: write [[{name}]] above each")
+    return value
 
 
 def _as_typed(option: click.Option, value: object) -> object:

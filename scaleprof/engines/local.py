@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import os
 import secrets
-import select
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
+from scaleprof.engines.workers import WorkerProcess
 from scaleprof.errors import MeasuringError
 from scaleprof.measuring.host import DEVICE_ORDER, OPENMP_WAITING
 from scaleprof.measuring.messages import (
@@ -45,7 +41,6 @@ from scaleprof.measuring.messages import (
 )
 from scaleprof.measuring.rounds import BenchLostError, JobFailedError
 from scaleprof.records import DType, Host, Sustained
-from scaleprof.units import format_duration
 
 AllocatorPolicy = Literal["pinned", "default"]
 # glibc otherwise falls at random into one of two states per process, which changes rankings of models.
@@ -68,12 +63,10 @@ _COMPILED_IN = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "trit
 # Inductor's pool of compiling processes would stay there beside what is timed.
 _COMPILING_ALONE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 _START_TIMEOUT_S = 300.0
-_STOP_TIMEOUT_S = 5.0
 # Compilers take minutes and are outside every budget; one that takes an hour hangs.
 _COMPILE_TIMEOUT_S = 3600.0
 # A second or two; on a processor without the dtype a single product may take longer.
 _CEILINGS_TIMEOUT_S = 60.0
-_CHUNK_BYTES = 65536
 
 _Answer = TypeVar("_Answer", Made, Built, Visited, Ran, Tried, CeilingsMeasured)
 
@@ -104,22 +97,11 @@ class LocalBench:
         self._timeout_s = timeout_s
         self.worker = secrets.token_hex(4)
         name, variables = ALLOCATORS[allocator]
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         self._own_folder = None if folder else tempfile.TemporaryDirectory(prefix="scaleprof-")
         folder = Path(self._own_folder.name) if self._own_folder else folder
-        reply_fd, worker_fd = os.pipe()
-        self._reply_fd = reply_fd
-        self._pending = b""
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "scaleprof.measuring.worker", str(worker_fd)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._stderr,
-            pass_fds=(worker_fd,),
-            env=worker_environment(os.environ, threads, variables, folder),
-            start_new_session=True,
+        self._process = WorkerProcess(
+            "scaleprof.measuring.worker", worker_environment(os.environ, threads, variables, folder)
         )
-        os.close(worker_fd)
         with ExitStack() as on_error:  # an interruption here must not leave the process behind
             on_error.callback(self.close)
             on_error.callback(self.kill)
@@ -167,28 +149,21 @@ class LocalBench:
 
     def close(self) -> None:
         """End the worker and free what belongs to it."""
-        if self._process.stdin:
-            with suppress(BrokenPipeError):  # it is gone already
-                self._process.stdin.close()
-        self._wait_or_kill()
-        os.close(self._reply_fd)
-        self._stderr.close()
+        self._process.close()
         if self._own_folder is not None:
             self._own_folder.cleanup()
 
     def kill(self) -> None:
         """End the worker at once, whatever it is doing, and with it what it has started."""
-        if self._process.returncode is None:  # not waited for yet, so that its number is still its own
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._process.kill()
 
     def _open(self, opening: Open) -> Host:
         try:
-            self._send(opening)
-            reply = self._receive(_START_TIMEOUT_S)
+            self._process.send(opening)
+            reply = _reply_decoder.decode(self._process.receive(_START_TIMEOUT_S))
         except (TimeoutError, EOFError, BrokenPipeError) as error:
-            self._wait_or_kill()
-            reason = f"{self._how_it_ended()}; scaleprof doctor says whether torch works here"
+            self._process.wait_or_kill()
+            reason = f"{self._process.how_it_ended()}; scaleprof doctor says whether torch works here"
             raise MeasuringError(f"the measuring worker did not start: {reason}") from error
         if not isinstance(reply, Opened):
             raise MeasuringError(f"the measuring worker did not start: it answered {reply}")
@@ -207,66 +182,14 @@ class LocalBench:
 
         `rule` says what sets the limit.
         """
-        try:
-            self._send(command)
-            reply = self._receive(self._timeout_s if limit_s is None else limit_s)
-        except TimeoutError:
-            self.kill()
-            limit = format_duration(limit_s or self._timeout_s)
-            which = rule if limit_s else "--timeout"
-            raise BenchLostError(
-                "timeout", f"no answer within {limit} ({which}); the worker was stopped"
-            ) from None
-        except (EOFError, BrokenPipeError):
-            self._wait_or_kill()
-            raise BenchLostError("killed", self._how_it_ended()) from None
+        rule = rule if limit_s else "--timeout"
+        reply: Reply = _reply_decoder.decode(self._process.ask(command, limit_s or self._timeout_s, rule))
         if isinstance(reply, Refused):
             raise (BenchLostError if reply.fatal else JobFailedError)(reply.status, reply.reason)
         if not isinstance(reply, wanted):
             about = job.spec.spec_id if job else type(command).__name__
             raise MeasuringError(f"the worker answered {type(reply).__name__} for {about}")
         return reply
-
-    def _send(self, command: Command) -> None:
-        stdin = self._process.stdin
-        if stdin is None:
-            raise BrokenPipeError("the worker has no standard input")
-        stdin.write(msgspec.json.encode(command) + b"\n")
-        stdin.flush()
-
-    def _receive(self, timeout_s: float) -> Reply:
-        """The next reply; sleeps on the pipe until it is there.
-
-        Raises:
-            TimeoutError: none came in time.
-            EOFError: the worker is gone.
-        """
-        deadline_s = time.monotonic() + timeout_s
-        while b"\n" not in self._pending:
-            ready, _, _ = select.select([self._reply_fd], [], [], max(0.0, deadline_s - time.monotonic()))
-            if not ready:
-                raise TimeoutError
-            chunk = os.read(self._reply_fd, _CHUNK_BYTES)
-            if not chunk:
-                raise EOFError
-            self._pending += chunk
-        line, _, self._pending = self._pending.partition(b"\n")
-        reply: Reply = _reply_decoder.decode(line)
-        return reply
-
-    def _wait_or_kill(self) -> None:
-        try:
-            self._process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def _how_it_ended(self) -> str:
-        code = self._process.returncode
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            cause = "; the system may have run out of memory" if name == "SIGKILL" else ""
-            return f"the worker was ended by {name}{cause}"
-        return f"the worker ended with code {code}: {_last_line(self._stderr)}"
 
 
 _reply_decoder = msgspec.json.Decoder(Reply)
@@ -320,9 +243,3 @@ def worker_environment(
         **({name: str(folder / place) for name, place in _COMPILED_IN.items()} if folder else {}),
         "PYTHONPATH": os.pathsep.join(search_path),
     }
-
-
-def _last_line(file: IO[bytes]) -> str:
-    file.seek(0)
-    lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"

@@ -14,13 +14,13 @@ _LOOK_S = 0.2
 _BUSY_FIELDS = (0, 1, 2, 5, 6, 7)
 
 
-def quietest_cpus(count: int) -> tuple[int, ...]:
-    """The `count` least busy CPUs of those that this process may use, after a short look at the machine."""
+def quietest_cpus(count: int, look_s: float = _LOOK_S) -> tuple[int, ...]:
+    """The `count` least busy CPUs of those that this process may use, after a look at the machine."""
     allowed = sorted(os.sched_getaffinity(0))
     if count >= len(allowed):
         return tuple(allowed)
     before = busy_ticks(_STAT.read_text())
-    time.sleep(_LOOK_S)
+    time.sleep(look_s)
     after = busy_ticks(_STAT.read_text())
     busy = {cpu: after.get(cpu, 0) - before.get(cpu, 0) for cpu in allowed}
     return choose_cpus(busy, {cpu: siblings(cpu) for cpu in allowed}, count)

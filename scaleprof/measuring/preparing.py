@@ -80,9 +80,13 @@ class Preparer:
 
     def load(self, job: Job) -> Model:
         """The job's model; its code is executed the first time."""
-        if job.locator not in self._models:
-            self._models[job.locator] = find_model(job.locator)
-        return self._models[job.locator]
+        return self.find(job.locator)
+
+    def find(self, reference: str) -> Model:
+        """A model by what it is found by; its code is executed the first time."""
+        if reference not in self._models:
+            self._models[reference] = find_model(reference)
+        return self._models[reference]
 
     def inputs(self, job: Job) -> tuple[torch.Tensor, ...]:
         """The job's inputs alone, in its dtype and memory format."""

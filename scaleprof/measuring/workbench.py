@@ -17,7 +17,7 @@ from scaleprof.measuring.counters import counting
 from scaleprof.measuring.cuda.side import CudaSide
 from scaleprof.measuring.denormals import denormal_share
 from scaleprof.measuring.energy import EnergyUnavailableError, Rapl
-from scaleprof.measuring.inspection import Inspection, Inspector
+from scaleprof.measuring.inspection import Inspector
 from scaleprof.measuring.making import Checked, make_checked
 from scaleprof.measuring.memory import give_back_freed_memory
 from scaleprof.measuring.messages import Built, Job, Made, Open, Ran, Tried, Visited
@@ -26,6 +26,7 @@ from scaleprof.measuring.preparing import Prepared, Preparer
 from scaleprof.measuring.presets import min_visit_s
 from scaleprof.measuring.sustained import sustain
 from scaleprof.measuring.timing import Call, CpuTimer, Timer, sample_s
+from scaleprof.measuring.twin import Inspection
 from scaleprof.measuring.warmup import warm_up
 from scaleprof.measuring.weights import output_std
 from scaleprof.records import DType, MachineCeilings, Mode, Status, Sustained

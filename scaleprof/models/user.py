@@ -140,7 +140,7 @@ class UserModel(msgspec.Struct, frozen=True):
         """
         from torch import nn
 
-        with self._at_home(), _foreign(self.reference, f"at {_words(spec)}"):
+        with self._at_home(), foreign_code(self.reference, f"at {_words(spec)}"):
             network = self.builder(_scale_of(spec))
         if not isinstance(network, nn.Module):
             raise UsageError(
@@ -160,7 +160,7 @@ class UserModel(msgspec.Struct, frozen=True):
         if self.make_inputs is None:
             return image_batch(spec, batch_size)
         reference = f"example_inputs of {self.reference}"
-        with self._at_home(), _foreign(reference, f"at {_words(spec)}"):
+        with self._at_home(), foreign_code(reference, f"at {_words(spec)}"):
             made = self.make_inputs(_scale_of(spec), batch_size)
         several = tuple(made) if isinstance(made, (tuple, list)) else (made,)
         wrong = [type(value).__name__ for value in several if not isinstance(value, torch.Tensor)]
@@ -194,7 +194,7 @@ def from_file(reference: str) -> UserModel:
         raise UsageError(f"{reference}: {file} is no Python file")
     module = importlib.util.module_from_spec(spec)
     home = Home(path.resolve().parent, {spec.name: module})
-    with home.open(), _foreign(reference, "while it was loaded"):
+    with home.open(), foreign_code(reference, "while it was loaded"):
         spec.loader.exec_module(module)
     return _model(f"{path.stem}:{factory}", reference, f"{path.resolve()}:{factory}", module, factory, home)
 
@@ -208,7 +208,7 @@ def from_module(reference: str) -> UserModel:
     name, _, factory = reference.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
-    with _foreign(reference, "while it was loaded"):
+    with foreign_code(reference, "while it was loaded"):
         module = importlib.import_module(name)
     return _model(reference, reference, reference, module, factory)
 
@@ -222,7 +222,7 @@ def from_entry_point(entry: EntryPoint) -> UserModel:
     reference = f"{entry.name} ({entry.value})"
     if not entry.attr:
         raise UsageError(f"{reference} names no function: its package must announce MODULE:FACTORY")
-    with _foreign(reference, "while it was loaded"):
+    with foreign_code(reference, "while it was loaded"):
         module = importlib.import_module(entry.module)
     return _model(entry.name, reference, entry.name, module, entry.attr)
 
@@ -256,7 +256,7 @@ def _words(spec: ModelSpec) -> str:
 
 
 @contextmanager
-def _foreign(reference: str, when: str) -> Iterator[None]:
+def foreign_code(reference: str, when: str) -> Iterator[None]:
     """Run code that is not ours: what it prints goes to stderr, what it raises is told in one line.
 
     Raises:
@@ -269,10 +269,10 @@ def _foreign(reference: str, when: str) -> Iterator[None]:
         # Whatever somebody else's code raises, it is theirs to know of, and no bug of ours.
         words = " ".join(str(error).split()) or "without words"
         kind = type(error).__name__
-        raise UsageError(f"{reference} raised {kind} {when}: {words}{_place(error)}") from error
+        raise UsageError(f"{reference} raised {kind} {when}: {words}{place_of(error)}") from error
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """The deepest line of the person's own code that the error came through, if there is one."""
     own = [
         frame

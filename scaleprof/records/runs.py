@@ -107,7 +107,7 @@ class Plan(Value, frozen=True):
 
 
 class RunHeader(Value, frozen=True, tag_field="kind", tag="run"):
-    """The first line of a run file."""
+    """The first line of a run file; `revision`: of the git repository around it, if no file was changed."""
 
     scaleprof: str
     command: tuple[str, ...]
@@ -117,6 +117,7 @@ class RunHeader(Value, frozen=True, tag_field="kind", tag="run"):
     seed: int
     plan: Plan
     schema: int = SCHEMA_VERSION
+    revision: str | None = None
 
 
 class BatchTrial(Value, frozen=True):
