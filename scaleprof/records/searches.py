@@ -70,7 +70,7 @@ class Recipe(Value, frozen=True):
 
 
 class DatasetFacts(Value, frozen=True):
-    """The data: how many images are trained on, how many choose, and how many were held back from every choice.
+    """The data: how many images are trained on, how many choose, and how many were held back from choices.
 
     `base_input_size`: side in pixels at resolution 1. `digest` tells one set of files from another.
     """
@@ -88,8 +88,9 @@ class Trial(Value, frozen=True, tag_field="kind", tag="trial"):
     """One candidate at one φ with one seed: its score, or why there is none.
 
     `score`: what is maximised: percent of the validation images for training, else the objective's own.
-    `error`: half of the score's own 95 % interval, where the objective gives one. `held_out`: the same on the images
-    that no choice is made on; only what has been chosen is tried on them. `curve`: the score after each epoch.
+    `error`: half of the score's own 95 % interval, where the objective gives one. `held_out`: the same as
+    `score` on the images that no choice is made on; only what has been chosen is tried on them. `curve`: the
+    score after each epoch.
     """
 
     candidate: int
@@ -117,7 +118,8 @@ class Trial(Value, frozen=True, tag_field="kind", tag="trial"):
 class SearchHeader(Value, frozen=True, tag_field="kind", tag="search"):
     """The first line of a search's file.
 
-    `objective`: `train`, `FILE.py:FUNCTION`, or the scores' file. `base`: the unscaled network on the search's data.
+    `objective`: `train`, `FILE.py:FUNCTION`, or the scores' file. `base`: the unscaled network on the
+    search's data.
     """
 
     scaleprof: str
@@ -141,7 +143,7 @@ class SearchHeader(Value, frozen=True, tag_field="kind", tag="search"):
 
 
 class SearchLog(Value, frozen=True):
-    """What a search's file holds: its header and the last trial of each candidate, φ and seed, in file order."""
+    """What a search's file holds: its header, and the last trial of each candidate, φ and seed in file order."""
 
     header: SearchHeader
     trials: tuple[Trial, ...]
