@@ -90,7 +90,7 @@ class Trial(Value, frozen=True, tag_field="kind", tag="trial"):
     `score`: what is maximised: percent of the validation images for training, else the objective's own.
     `error`: half of the score's own 95 % interval, where the objective gives one. `held_out`: the same as
     `score` on the images that no choice is made on; only what has been chosen is tried on them. `curve`: the
-    score after each epoch.
+    score after each epoch. `macs`: of the network tried, so that scores at φ > 1 can be told at equal cost.
     """
 
     candidate: int
@@ -106,6 +106,7 @@ class Trial(Value, frozen=True, tag_field="kind", tag="trial"):
     epochs: int = 0
     curve: tuple[float, ...] = ()
     device: str = "cpu"
+    macs: int | None = None
 
     def __post_init__(self) -> None:
         require_finite("trial", (self.score or 0.0, self.error or 0.0, self.held_out or 0.0, *self.curve))
@@ -143,7 +144,7 @@ class SearchHeader(Value, frozen=True, tag_field="kind", tag="search"):
 
 
 class SearchLog(Value, frozen=True):
-    """What a search's file holds: its header, and the last trial of each candidate, φ and seed in file order."""
+    """What a search's file holds: its header, and the last trial of each candidate, φ and seed."""
 
     header: SearchHeader
     trials: tuple[Trial, ...]
