@@ -94,7 +94,7 @@ def run_trials(
 
 
 def drop_checkpoint(request: TrialRequest) -> None:
-    """Delete what a trial has kept, once its result is safe elsewhere; nothing happens if there is nothing."""
+    """Delete what a trial has kept, once its result is safe elsewhere; there may be nothing."""
     if request.checkpoint is not None:
         Path(request.checkpoint).unlink(missing_ok=True)
 
