@@ -115,6 +115,11 @@ class Trial(Value, frozen=True, tag_field="kind", tag="trial"):
         ):
             raise ValueError(f"a trial is ok with a score and no reason, or neither: {self.status}")
 
+    @property
+    def key(self) -> tuple[int, float, int]:
+        """What a resumed search recognises it by: candidate, φ and seed."""
+        return (self.candidate, float(self.phi), self.seed)
+
 
 class SearchHeader(Value, frozen=True, tag_field="kind", tag="search"):
     """The first line of a search's file.
