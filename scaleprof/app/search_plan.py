@@ -218,7 +218,7 @@ def macs_of(model: Model, spec: ModelSpec, costs: CostBook) -> int | None:
 
 
 def transfer_candidates(log: SearchLog) -> tuple[Candidate, ...]:
-    """Whom `--transfer` tries at larger φ: the chosen bases, Tan & Le's, and the controls; nobody unchosen."""
+    """Whom `--transfer` tries at larger φ: the chosen bases, Tan & Le's, and the controls; or nobody."""
     chosen = rank_search(log).chosen
     if chosen is None:
         return ()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from scaleprof.store.basesfile import read_bases, write_bases
 from scaleprof.store.runfile import RunWriter, check_replaceable, check_resumable, read_run
+from scaleprof.store.scorefile import read_scores
 from scaleprof.store.searchfile import (
     SearchWriter,
     bases_path,
@@ -29,6 +30,7 @@ __all__ = [
     "is_search",
     "read_bases",
     "read_run",
+    "read_scores",
     "read_search",
     "write_bases",
 ]
