@@ -190,7 +190,8 @@ def _grid(step: float, target: float, tolerance: float, dimensions: Sequence[str
     for depth in depths:
         for width in widths:
             for resolution in resolutions:
-                if low <= depth * width**2 * resolution**2 <= high:
+                growth = depth * width**2 * resolution**2
+                if low <= growth <= high and growth > 1:
                     yield Bases(float(depth), float(width), float(resolution))
 
 

@@ -177,15 +177,16 @@ def judge_transfer(log: SearchLog) -> TransferVerdict | None:
     Only networks of about equal cost (`Trial.macs`, within the search's tolerance) are compared. `no`: a
     comparator is better than the chosen bases beyond noise at a larger φ. `yes`: there is one that the
     chosen bases beat beyond noise at φ = 1, and they beat every such one at every larger φ, too. Otherwise
-    `undecided`.
+    `undecided`. `standings` are those of candidates that were tried at a larger φ.
     """
     phis = [phi for phi in log.header.transfer_phis if phi != FIRST_PHI]
     first = rank_search(log)
     at = [ranking for phi in phis if (ranking := rank_search(log, phi)).chosen is not None]
     if first.chosen is None or not at:
         return None
-    before = {one.comparator: one for one in _standings(log, first)}
     after = [one for ranking in at for one in _standings(log, ranking)]
+    carried = {one.comparator for one in after}
+    before = {one.comparator: one for one in _standings(log, first) if one.comparator in carried}
     lost = [one for one in after if one.comparable and one.decided < 0]
     if lost:
         transfers: Transfers = "no"
@@ -245,18 +246,19 @@ class _Noise(NamedTuple):
 
 def _residual_variance(scores: _Scores) -> _Noise | None:
     """Of what candidates and seeds leave unexplained together; None where nothing is left to tell it by."""
-    cells = [(number, seed, _value(trial)) for number, of in scores.items() for seed, trial in of.items()]
-    if not cells:
+    if not scores:
         return None
-    numbers, seeds = sorted({n for n, _, _ in cells}), sorted({s for _, s, _ in cells})
-    values = np.array([value for _, _, value in cells])
-    design = np.array(
-        [[float(n == one) for one in numbers] + [float(s == one) for one in seeds] for n, s, _ in cells]
-    )
-    # About the mean: a large constant in all scores would cost the residuals their digits.
-    centred = values - values.mean()
-    solution, _, columns, _ = np.linalg.lstsq(design, centred, rcond=None)
-    freedom = len(cells) - int(columns)
+    seeds = sorted({seed for of in scores.values() for seed in of})
+    values, columns = [], []
+    for of in scores.values():
+        # What a candidate is drops out within it: only seeds are left to be fitted.
+        own = np.array([_value(trial) for trial in of.values()])
+        met = np.array([[float(seed == one) for one in seeds] for seed in of])
+        values.append(own - own.mean())
+        columns.append(met - met.mean(axis=0))
+    centred, design = np.concatenate(values), np.concatenate(columns)
+    solution, _, fitted, _ = np.linalg.lstsq(design, centred, rcond=None)
+    freedom = len(centred) - len(scores) - int(fitted)
     if freedom < 1:
         return None
     residuals = centred - design @ solution
