@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import nn
 
 from scaleprof.errors import ModelError
@@ -58,7 +60,10 @@ class Objective:
 
     def _number(self, value: object, role: str) -> float:
         """A finite number of any kind: Python's, numpy's, or a tensor of one element."""
-        plain = value.item() if callable(getattr(value, "item", None)) else value  # type: ignore[attr-defined]
+        plain = value
+        if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
+            # Of several elements this is a list, which is no score.
+            plain = value.tolist()
         if isinstance(plain, bool) or not isinstance(plain, (int, float)):
             raise ModelError(f"{self._reference} returned {type(value).__name__} as {role}: {_SHAPE}")
         if not math.isfinite(plain):
