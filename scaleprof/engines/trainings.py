@@ -10,7 +10,7 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,7 +62,7 @@ def run_trials(
     slots: Sequence[Slot],
     timeout_s: float | None = None,
     observe: Observer = lambda _progress: None,
-) -> Iterator[Trial]:
+) -> Generator[Trial, None, None]:
     """The trials, each as it finishes; as many run at once as there are slots, begun in the order given.
 
     Use it under `contextlib.closing`: closing the iterator ends the workers at once, whatever they do, and an
@@ -86,17 +86,22 @@ def run_trials(
         for trainer in trainers:
             trainer.start()
         while waiting or any(trainer.is_busy for trainer in trainers):
-            for trainer in trainers:
-                if waiting and trainer.is_free:
-                    trainer.begin(waiting.popleft())
-            for trainer in _with_news(trainers):
-                yield from trainer.news()
+            _share_out(waiting, trainers)
+            finished = [trial for trainer in _with_news(trainers) for trial in trainer.news()]
+            _share_out(waiting, trainers)  # no slot is idle while the results are looked at
+            yield from finished
 
 
 def drop_checkpoint(request: TrialRequest) -> None:
     """Delete what a trial has kept, once its result is safe elsewhere; there may be nothing."""
     if request.checkpoint is not None:
         Path(request.checkpoint).unlink(missing_ok=True)
+
+
+def _share_out(waiting: deque[TrialRequest], trainers: Sequence[_Trainer]) -> None:
+    for trainer in trainers:
+        if waiting and trainer.is_free:
+            trainer.begin(waiting.popleft())
 
 
 class _Trainer:
@@ -196,7 +201,13 @@ class _Trainer:
         if isinstance(outcome, Unscored):
             seconds = time.monotonic() - self._began_s
             return Trial(
-                *common, outcome.status, outcome.reason, seconds, finished_at, device=self._slot.device
+                *common,
+                outcome.status,
+                outcome.reason,
+                seconds,
+                finished_at,
+                device=self._slot.device,
+                macs=request.macs,
             )
         return Trial(
             *common,
@@ -210,6 +221,7 @@ class _Trainer:
             epochs=len(outcome.curve),
             curve=outcome.curve,
             device=self._slot.device,
+            macs=request.macs,
         )
 
     @property

@@ -18,15 +18,13 @@ from scaleprof.reporting.searches_rows import (
     cost_text,
     cost_value,
     interval_text,
+    reason_groups,
     score_text,
     standing_text,
 )
 from scaleprof.reporting.searches_surface import Surface, surface_map
 from scaleprof.stats.pareto import pareto_front
 from scaleprof.units import format_duration, plural
-
-# Names of candidates that are told of one kind of doubt.
-_MOST_NAMED = 12
 
 
 class SearchPoint(msgspec.Struct, frozen=True):
@@ -172,15 +170,15 @@ def _points(rows: Sequence[CandidateRow], metric: CostMetric, percent: bool) -> 
 def _style(row: CandidateRow) -> str:
     if row.standing == "chosen":
         return "chosen"
-    if row.kind == "control":
-        return "control"
-    return "published" if row.is_published else "candidate"
+    if row.is_published:
+        return "published"
+    return "control" if row.is_single else "candidate"
 
 
 def _label(row: CandidateRow) -> str:
     if row.standing == "chosen":
         return f"chosen {row.name}"
-    if row.kind == "control":
+    if row.is_single:
         return row.name
     return "published" if row.is_published else ""
 
@@ -245,20 +243,13 @@ def _data(header: SearchHeader) -> str:
 
 
 def _doubts(rows: Sequence[CandidateRow]) -> Iterator[DoubtGroup]:
-    """Why candidates have no score: those excluded, those that failed, those that nobody tried yet."""
-    groups: dict[str, list[str]] = {}
-    for row in rows:
-        if row.status == "planned":
-            groups.setdefault("no trial yet", []).append(_named(row))
-        elif row.reason is not None:
-            groups.setdefault(f"{row.status}: {row.reason}", []).append(_named(row))
-    for words, names in groups.items():
-        more = [f"… {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
-        yield DoubtGroup(words, (*names[:_MOST_NAMED], *more))
-
-
-def _named(row: CandidateRow) -> str:
-    return row.name if row.phi == 1 else f"{row.name} at φ {row.phi:g}"
+    """Why candidates have no score: those that failed, those that nobody tried yet, those excluded."""
+    groups = reason_groups(rows)
+    for words in sorted(groups, key=lambda words: words.startswith("excluded")):
+        yield DoubtGroup(words, tuple(groups[words]))
+    waiting = [row.name for row in rows if row.status == "planned"]
+    if waiting:
+        yield DoubtGroup("no trial yet", tuple(waiting))
 
 
 def _facts(log: SearchLog) -> tuple[Fact, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -14,14 +14,13 @@ from rich.text import Text
 
 from scaleprof.records import Candidate, CandidateKind, CostMetric
 from scaleprof.scaling.rules import Bases
-from scaleprof.units import MS_PER_S, format_count, three_digits
+from scaleprof.units import MS_PER_S, format_count, format_duration, three_digits
 
 # `scored`: at least one trial has a score. `planned`: no trial has been run yet.
 RowStatus = Literal["scored", "failed", "planned", "excluded"]
 Standing = Literal["chosen", "tied", "behind", "ahead", "undecided"]
 
 PUBLISHED_BASES = Bases()
-_MAX_REASONS = 12
 
 
 class CandidateRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +66,11 @@ class CandidateRow(msgspec.Struct, frozen=True, kw_only=True):
     held_out: float | None = None
     seeds: int = 0
     seconds: float = 0.0
+
+    @property
+    def is_single(self) -> bool:
+        """Whether this is a control that grows one dimension alone."""
+        return self.kind == "control" and not self.is_published
 
     @property
     def is_published(self) -> bool:
@@ -117,16 +121,39 @@ _TEXT_COLUMNS = ("bases", "standing")
 
 
 def cells(
-    rows: Sequence[CandidateRow], metric: CostMetric, *, percent: bool
+    rows: Sequence[CandidateRow],
+    metric: CostMetric,
+    *,
+    percent: bool,
+    times_s: Mapping[int, float] | None = None,
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and body as text, the best first; columns that no row has are left out."""
+    """Header and body as text, the best first; columns that no row has are left out.
+
+    Args:
+        rows: candidates.
+        metric: what their cost is.
+        percent: whether scores are percentages.
+        times_s: of a search that was not begun, the seconds that a trial of each is expected to take.
+    """
     titles = ["rank", "bases", *(["φ"] if len({row.phi for row in rows}) > 1 else []), "input"]
     titles += ["asked", "growth", "latency" if metric == "latency_ms" else "MACs", "score [95 %]"]
+    if all(row.status == "planned" for row in rows):
+        titles = [title for title in titles if title not in ("rank", "score [95 %]")]
+        titles += ["a trial"] if times_s else []
+        return tuple(titles), [
+            tuple(_cell(row, title, metric, percent, times_s) for title in titles) for row in rows
+        ]
     titles += [*(["held out"] if any(row.held_out is not None for row in rows) else []), "seeds", "standing"]
     return tuple(titles), [tuple(_cell(row, title, metric, percent) for title in titles) for row in rows]
 
 
-def _cell(row: CandidateRow, title: str, metric: CostMetric, percent: bool) -> str:
+def _cell(
+    row: CandidateRow,
+    title: str,
+    metric: CostMetric,
+    percent: bool,
+    times_s: Mapping[int, float] | None = None,
+) -> str:
     texts = {
         "rank": "–" if row.rank is None else str(row.rank),
         "bases": row.name,
@@ -138,6 +165,7 @@ def _cell(row: CandidateRow, title: str, metric: CostMetric, percent: bool) -> s
         "held out": score_text(row.held_out, percent=percent),
         "seeds": str(row.seeds),
         "standing": standing_text(row),
+        "a trial": format_duration((times_s or {}).get(row.candidate, 0.0)),
     }
     return texts.get(title) or cost_text(row, metric)
 
@@ -151,7 +179,7 @@ def standing_text(row: CandidateRow) -> str:
         "undecided": "one score",
     }
     standing = words.get(row.standing, row.standing) if row.standing else row.status
-    return f"{standing}, published" if row.is_published and row.kind == "grid" else standing
+    return f"{standing}, published" if row.is_published else standing
 
 
 def to_json(rows: Sequence[CandidateRow]) -> str:
@@ -178,16 +206,41 @@ def to_markdown(rows: Sequence[CandidateRow], metric: CostMetric, *, percent: bo
     )
 
 
-def to_terminal(rows: Sequence[CandidateRow], metric: CostMetric, *, percent: bool) -> Group:
-    """A rich table, and below it why rows have no score."""
-    header, body = cells(rows, metric, percent=percent)
+def to_terminal(
+    rows: Sequence[CandidateRow],
+    metric: CostMetric,
+    *,
+    percent: bool,
+    times_s: Mapping[int, float] | None = None,
+) -> Group:
+    """A rich table of what is tried, and below it why others are not, or have no score."""
+    tried = [row for row in rows if row.status != "excluded"]
+    header, body = cells(tried, metric, percent=percent, times_s=times_s)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in header:
         is_text = title in _TEXT_COLUMNS
         table.add_column(title.replace("[", "\\["), justify="left" if is_text else "right", overflow="fold")
-    for row, line in zip(rows, body, strict=True):
-        style = "bold" if row.standing == "chosen" else "dim" if row.status == "excluded" else ""
+    for row, line in zip(tried, body, strict=True):
+        style = "bold" if row.standing == "chosen" else ""
         table.add_row(*(cell.replace("[", "\\[") for cell in line), style=style)
-    reasons = [f"{row.name} {row.status}: {row.reason}" for row in rows if row.reason]
-    more = [f"… {len(reasons) - _MAX_REASONS} more reasons"] if len(reasons) > _MAX_REASONS else []
-    return Group(table, *map(Text, [*reasons[:_MAX_REASONS], *more]))
+    told = [f"{words}: {', '.join(names)}" for words, names in reason_groups(rows).items()]
+    return Group(table, *map(Text, told))
+
+
+def reason_groups(rows: Sequence[CandidateRow]) -> dict[str, list[str]]:
+    """Why candidates are not tried, or have no score, and who they are.
+
+    Those whose cost is off are told together, each with its growth.
+    """
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        if row.reason is None:
+            continue
+        named = row.name if row.phi == 1 else f"{row.name} at φ {row.phi:g}"
+        if row.status == "excluded" and row.cost_growth is not None and "same network" not in row.reason:
+            _, _, asked = row.reason.partition("after rounding, ")
+            words = f"excluded by cost{f', {asked}' if asked else ''}"
+            groups.setdefault(words, []).append(f"{named} ({row.cost_growth:.3g}×)")
+        else:
+            groups.setdefault(f"{row.status}, {row.reason}", []).append(named)
+    return groups

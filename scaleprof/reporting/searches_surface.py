@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,6 +13,8 @@ from scaleprof.reporting.searches_rows import CandidateRow, score_text
 # Shares of a colour over the paper, from the worst score to the best: a text on them stays readable in both
 # themes, which more would not allow.
 _FAINTEST, _STRONGEST = 0.05, 0.42
+
+_SAME = "same network as "
 
 Look = Literal["heat", "heat tied", "heat tied chosen", "heat chosen", "out", "unscored"]
 
@@ -51,28 +54,31 @@ def surface_map(rows: Sequence[CandidateRow], *, percent: bool, target_growth: f
 
     Rows and columns are there where some candidate was tried, or was left out though it is on the grid.
     """
-    grid = [row for row in rows if row.kind == "grid" and row.phi == 1]
+    grid = [row for row in rows if not row.is_single and row.phi == 1]
     if not grid:
         return None
     scores = [row.score for row in grid if row.score is not None]
     ends = (min(scores), max(scores)) if scores else (0.0, 0.0)
+    at: dict[tuple[float, float], list[CandidateRow]] = {}
+    for row in grid:
+        at.setdefault((row.depth, row.width), []).append(row)
     widths = sorted({row.width for row in grid})
     lines = tuple(
         SurfaceLine(
             format(depth, ".4g"),
-            tuple(
-                _cell([r for r in grid if (r.depth, r.width) == (depth, w)], ends, percent) for w in widths
-            ),
+            tuple(_cell(at.get((depth, w), []), ends, percent, target_growth) for w in widths),
         )
         for depth in sorted({row.depth for row in grid})
     )
     return Surface(_caption(rows, percent, target_growth), tuple(format(w, ".4g") for w in widths), lines)
 
 
-def _cell(there: Sequence[CandidateRow], ends: tuple[float, float], percent: bool) -> Cell | None:
+def _cell(
+    there: Sequence[CandidateRow], ends: tuple[float, float], percent: bool, target: float
+) -> Cell | None:
     if not there:
         return None
-    shown = min(there, key=_importance)
+    shown = min(there, key=lambda row: _importance(row, target))
     others = sum(row.status != "excluded" for row in there if row is not shown)
     resolution = f"r {shown.resolution:.4g}" + (f" (+{others})" if others else "")
     mark = "◆" if shown.is_published else ""
@@ -90,21 +96,22 @@ def _cell(there: Sequence[CandidateRow], ends: tuple[float, float], percent: boo
     return Cell(shown.candidate, text, resolution, look, _heat(shown.score, ends), mark)
 
 
-def _importance(row: CandidateRow) -> tuple[bool, bool, float, float]:
-    """What a cell shows of several: the chosen one, then the best score, then the growth nearest to 2."""
+def _importance(row: CandidateRow, target: float) -> tuple[bool, bool, float, bool, float]:
+    """What a cell shows of several: the best score, then another's network, then the nearest growth."""
     return (
         row.standing != "chosen",
         row.status == "excluded",
-        -(row.score if row.score is not None else float("-inf")),
-        abs((row.cost_growth or row.nominal_growth) - 2),
+        math.inf if row.score is None else -row.score,
+        _SAME not in (row.reason or ""),
+        abs((row.cost_growth or row.nominal_growth) / target - 1),
     )
 
 
 def why_short(row: CandidateRow) -> str:
     """Why a candidate is excluded, as short as a cell needs: its growth, or that it is another's network."""
-    reason = row.reason or ""
-    if "same network" in reason:
-        return "same network"
+    _, same, other = (row.reason or "").partition(_SAME)
+    if same:
+        return f"= {other.replace('-', '/')}"
     return f"grows {row.cost_growth or row.nominal_growth:.2f}×"
 
 
@@ -119,7 +126,7 @@ def _caption(rows: Sequence[CandidateRow], percent: bool, target_growth: float) 
     controls = [
         f"{row.name} {score_text(row.score, percent=percent)}"
         for row in rows
-        if row.kind == "control" and row.phi == 1 and row.score is not None
+        if row.is_single and row.phi == 1 and row.score is not None
     ]
     told = (
         f"Mean score over seeds{unit} at φ = 1, by depth base (down) and width base (across); below it the "

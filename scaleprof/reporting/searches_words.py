@@ -40,7 +40,7 @@ def _best(chosen: CandidateRow, rows: Sequence[CandidateRow], metric: CostMetric
     scored = sum(row.score is not None for row in rows)
     unit = " MACs" if metric == "macs" else ""
     growth = "" if chosen.cost_growth is None else f", {chosen.cost_growth:.2f}× the base"
-    kind = " (it grows that dimension alone)" if chosen.kind == "control" else ""
+    kind = " (it grows that dimension alone)" if chosen.is_single else ""
     return (
         f"{chosen.name}{kind} is chosen: the best mean of {plural(scored, 'candidate', 'candidates')} at "
         f"φ = 1, {interval_text(chosen, percent=percent)} at {cost_text(chosen, metric)}{unit}{growth}."
@@ -78,7 +78,7 @@ def _ahead(others: Sequence[CandidateRow], percent: bool) -> Iterator[str]:
 
 def _published(chosen: CandidateRow, rows: Sequence[CandidateRow], percent: bool) -> Iterator[str]:
     """How Tan & Le's own bases do."""
-    row = next((row for row in rows if row.is_published and row.kind == "grid"), None)
+    row = next((row for row in rows if row.is_published), None)
     if row is chosen:
         yield "These are the published bases."
     elif row is None:
@@ -91,7 +91,7 @@ def _published(chosen: CandidateRow, rows: Sequence[CandidateRow], percent: bool
 
 def _controls(others: Sequence[CandidateRow], percent: bool) -> Iterator[str]:
     """Whether growing all three is worth it."""
-    told = [f"{row.name} is {_distance(row, percent)}" for row in others if row.kind == "control"]
+    told = [f"{row.name} is {_distance(row, percent)}" for row in others if row.is_single]
     if told:
         yield f"Of those that grow one dimension, {', '.join(told)}."
 
