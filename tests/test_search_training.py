@@ -1,4 +1,4 @@
-"""Trainings of a search: the recipe, the same result interrupted or not, fitting heads, scores by functions."""
+"""Trainings of a search: the recipe, the same result interrupted or not, fitting heads, own scores."""
 
 from __future__ import annotations
 

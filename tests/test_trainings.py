@@ -87,7 +87,7 @@ def own_spec(depth: float = 1.0) -> ModelSpec:
 
 def scoring(home: Path, function: str, *, candidate: int = 0, depth: float = 1.0) -> TrialRequest:
     work = Scoring(f"{home}/mine.py:{function}")
-    return TrialRequest(candidate, 1.0, 7, own_spec(depth), f"{home}/nets.py:build", work)
+    return TrialRequest(candidate, 1.0, 7, own_spec(depth), f"{home}/nets.py:build", work, macs=99)
 
 
 def training(home: Path, *, epochs: int = 2, seed: int = 0) -> TrialRequest:
@@ -157,6 +157,7 @@ def test_a_trial_without_a_score_says_why_and_the_others_go_on(home: Path) -> No
     assert [trial.reason for trial in trials if trial.status == "ok"] == [None, None]
     assert "raised ValueError for nets:build/compound/1: not this one (mine.py:" in str(trials[1].reason)
     assert "ended by SIGKILL; the system may have run out of memory" in str(trials[2].reason)
+    assert {trial.macs for trial in trials} == {99}
     expected = own_spec().requested_growth
     assert [(trials[n].score, trials[n].error, trials[n].seed) for n in (0, 3)] == [(expected, 0.5, 7)] * 2
 
@@ -175,7 +176,7 @@ def test_a_trial_beyond_its_time_is_stopped(home: Path) -> None:
 
 def test_closing_the_iterator_ends_the_workers(home: Path) -> None:
     requests = [scoring(home, "growth"), scoring(home, "hangs")]
-    with closing(run_trials(requests, slots=[CPU, CPU])) as trials:
+    with closing(run_trials(requests, slots=[CPU])) as trials:
         assert next(trials).status == "ok"
         wait_for((home / "pid").exists)
         wait_for(lambda: (home / "pid").read_text() != "")

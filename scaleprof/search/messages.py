@@ -53,6 +53,7 @@ class TrialRequest(msgspec.Struct, frozen=True):
         checkpoint: file that a training is kept in after each epoch, and goes on from if it is there. A
             finished one holds the weights: the same request with `held_out` then takes no training. None
             keeps nothing.
+        macs: of the network, for the trial's record.
     """
 
     candidate: int
@@ -62,6 +63,7 @@ class TrialRequest(msgspec.Struct, frozen=True):
     locator: str
     work: Training | Scoring
     checkpoint: str | None = None
+    macs: int | None = None
 
     @property
     def epochs(self) -> int:
