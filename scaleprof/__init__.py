@@ -4,8 +4,8 @@
 >>> run = sp.sweep(model="efficientnet_b0", phi=range(4))             # doctest: +SKIP
 >>> sp.report(run, "reports/b0.html")                                 # doctest: +SKIP
 
-`sweep`, `count`, `report`, `solve`, `search_bases`, `load`, `load_search` and `Scale` are imported on first use,
-so that `import scaleprof` (and `scaleprof --help`) does not pay for torch.
+`sweep`, `count`, `report`, `solve`, `search_bases`, `load`, `load_search` and `Scale` are imported on first
+use, so that `import scaleprof` (and `scaleprof --help`) does not pay for torch.
 """
 
 from __future__ import annotations

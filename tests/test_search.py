@@ -1,0 +1,316 @@
+"""`scaleprof search` from the command line: what it finds, keeps, resumes, refuses and hands on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Scaleprof, clean_environment
+
+import scaleprof as sp
+from scaleprof.errors import UsageError
+from scaleprof.records import SearchLog
+from scaleprof.store import read_search
+
+# Grows smoothly, so that many bases cost what is asked; it trains, too.
+NET = """
+from torch import nn
+
+
+def build(scale):
+    channels = round(10 * scale.width)
+    layers = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(round(10 * scale.depth))]
+    last = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)]
+    return nn.Sequential(nn.Conv2d(3, channels, 1), *layers, *last)
+
+
+build.input_size = 20
+"""
+# The best bases are known; each seed adds noise of its own where it is asked for.
+SCORE = """
+import os
+import random
+import time
+
+
+def far(spec):
+    return (spec.depth - 1.3) ** 2 + (spec.width - 1.1) ** 2 + (spec.resolution - 1.1) ** 2
+
+
+def exact(network, spec):
+    return 90 - 100 * far(spec)
+
+
+def noisy(network, spec):
+    return 90 - 10 * far(spec) + random.gauss(0, 0.3)
+
+
+def slow(network, spec):
+    time.sleep(0.2)
+    return exact(network, spec)
+
+
+def broken(network, spec):
+    raise ValueError("no luck")
+
+
+def partly(network, spec):
+    if spec.depth > 1.25:
+        raise ValueError("too deep for me")
+    return exact(network, spec)
+"""
+COARSE = ("search", "-m", "net.py:build", "--grid-step", "0.1", "--device", "cpu")
+BEST = (1.3, 1.1, 1.1)
+
+
+@pytest.fixture(autouse=True)
+def own_code(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "score.py").write_text(SCORE)
+
+
+def scored(log: SearchLog) -> dict[tuple[int, float, int], float | None]:
+    return {trial.key: trial.score for trial in log.trials}
+
+
+def test_the_optimum_of_a_known_objective_is_found_exactly_and_its_bases_sweep(
+    scaleprof: Scaleprof, tmp_path: Path
+) -> None:
+    done = scaleprof(
+        *COARSE, "--objective", "score.py:exact", "-o", "found.jsonl", "--format", "json", check=0
+    )
+    rows = json.loads(done.stdout)
+    tried = [row for row in rows if row["score"] is not None]
+    best = max(tried, key=lambda row: row["score"])
+    assert (best["depth"], best["width"], best["resolution"]) == BEST
+    assert best["standing"] == "chosen"
+    assert rows[0] == best
+    bases = json.loads((tmp_path / "found.bases.json").read_text())
+    assert (bases["depth"], bases["width"], bases["resolution"]) == BEST
+    assert "1.3/1.1/1.1 is chosen" in done.stderr
+    assert not (tmp_path / "found.checkpoints").exists()
+    page = (tmp_path / "reports" / "found.html").read_text()
+    assert "1.3/1.1/1.1 is chosen" in page
+    # The command that is told at the end is one that runs.
+    told = next(
+        line.strip() for line in done.stderr.splitlines() if line.strip().startswith("scaleprof sweep")
+    )
+    _, *arguments = told.split()
+    dry = scaleprof(*arguments, "--dry-run", "--format", "json", check=0)
+    strategies = {row["strategy"] for row in json.loads(dry.stdout)}
+    assert strategies == {"base", "compound", "@found", "width", "depth", "resolution"}
+    real = ["sweep", "-m", "net.py:build", "--strategy", "@found.bases.json", "--phi", "0..1"]
+    quick = ["--preset", "quick", "--device", "cpu", "--no-report", "--format", "json"]
+    measured = json.loads(scaleprof(*real, *quick, check=0).stdout)
+    (row,) = [row for row in measured if row["strategy"] == "@found"]
+    assert (row["depth"], row["width"], row["resolution"]) == BEST
+    assert row["latency_ms"] > 0
+
+
+def test_with_noise_the_true_optimum_is_the_chosen_one_or_tied_with_it(
+    scaleprof: Scaleprof, tmp_path: Path
+) -> None:
+    done = scaleprof(
+        *(*COARSE, "--objective", "score.py:noisy", "--seeds", "3", "-o", "noisy.jsonl"),
+        *("--format", "json", "--no-report"),
+        check=0,
+    )
+    rows = json.loads(done.stdout)
+    (true,) = [row for row in rows if (row["depth"], row["width"], row["resolution"]) == BEST]
+    assert true["standing"] in ("chosen", "tied")
+    assert true["score_ci_low"] <= 90 <= true["score_ci_high"]
+    assert {row["standing"] for row in rows if row["score"] is not None} >= {"chosen", "tied", "behind"}
+    assert all(row["seeds"] == 3 for row in rows if row["score"] is not None)
+    assert "tied with it: noise may have made the difference" in done.stderr
+    assert len(read_search(tmp_path / "noisy.jsonl").trials) == 3 * sum(
+        row["score"] is not None for row in rows
+    )
+
+
+def kill_when(path: Path, lines: int, *arguments: str) -> None:
+    """Run the command line in the file's folder, and kill it as soon as the file has so many lines."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scaleprof", *arguments],
+        cwd=path.parent,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") >= lines):
+            time.sleep(0.02)
+        assert process.poll() is None, "it ended before it could be killed"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_killed_search_goes_on_and_comes_to_the_same(scaleprof: Scaleprof, tmp_path: Path) -> None:
+    whole = (*COARSE, "--objective", "score.py:slow", "--no-report", "--format", "json")
+    kill_when(tmp_path / "killed.jsonl", 8, *whole, "-o", "killed.jsonl")
+    before = read_search(tmp_path / "killed.jsonl")
+    done = scaleprof(*whole, "-o", "killed.jsonl", "--resume", check=0)
+    after = read_search(tmp_path / "killed.jsonl")
+    assert len(before.trials) < len(after.trials) == len({trial.key for trial in after.trials})
+    assert after.trials[: len(before.trials)] == before.trials  # nothing was tried twice
+    assert json.loads(done.stdout)[0]["name"] == "1.3/1.1/1.1"
+    reference = scaleprof(
+        *COARSE, "--objective", "score.py:exact", "-o", "whole.jsonl", "--no-report", check=0
+    )
+    assert reference.returncode == 0
+    assert scored(after) == scored(read_search(tmp_path / "whole.jsonl"))
+
+
+def test_a_killed_training_goes_on_to_the_same_scores(scaleprof: Scaleprof, tmp_path: Path) -> None:
+    training = ("search", "-m", "net.py:build", "--data", "digits", "--epochs", "1", "--input-size", "8")
+    wide = ("--grid-step", "0.25", "--tolerance", "20%", "--no-report", "--device", "cpu", "--yes")
+    kill_when(tmp_path / "killed.jsonl", 3, *training, *wide, "-o", "killed.jsonl")
+    done = scaleprof(*training, *wide, "-o", "killed.jsonl", "--resume", "--format", "json", check=0)
+    scaleprof(*training, *wide, "-o", "whole.jsonl", check=0)
+    killed, whole = read_search(tmp_path / "killed.jsonl"), read_search(tmp_path / "whole.jsonl")
+    assert scored(killed) == pytest.approx(scored(whole))
+    assert not (tmp_path / "killed.checkpoints").exists()
+    # Only what was chosen was tried on the images that no choice is made on.
+    held_out = [trial.candidate for trial in killed.trials if trial.held_out is not None]
+    chosen = next(row for row in json.loads(done.stdout) if row["standing"] == "chosen")
+    assert held_out == [chosen["candidate"]]
+    # Its scores join a sweep as accuracies.
+    with (tmp_path / "whole.accuracy.csv").open() as file:
+        rows = {row["spec_id"]: float(row["accuracy"]) for row in csv.DictReader(file)}
+    assert rows["net:build/@whole/1"] == pytest.approx(chosen["score"], rel=1e-5)
+    assert set(rows) >= {"net:build/depth/1", "net:build/width/1", "net:build/resolution/1"}
+    sweep = ["sweep", "-m", "net.py:build", "--strategy", "@whole.bases.json,depth", "--phi", "1"]
+    dry = scaleprof(*(*sweep, "--accuracy", "whole.accuracy.csv", "--dry-run", "--format", "json"), check=0)
+    accuracies = {row["spec_id"]: row["accuracy"] for row in json.loads(dry.stdout)}
+    assert accuracies["net:build/@whole/1"] == pytest.approx(chosen["score"], rel=1e-5)
+
+
+def test_transfer_tries_the_choice_and_the_controls_at_larger_phi(
+    scaleprof: Scaleprof, tmp_path: Path
+) -> None:
+    done = scaleprof(
+        *(*COARSE, "--objective", "score.py:noisy", "--seeds", "2", "--transfer"),
+        *("-o", "further.jsonl", "--format", "json"),
+        check=0,
+    )
+    rows = json.loads(done.stdout)
+    beyond = [row for row in rows if row["phi"] > 1]
+    assert {row["phi"] for row in beyond} == {2, 3}
+    names = {row["name"] for row in beyond}
+    assert {"depth-only", "width-only", "resolution-only", "1.2/1.1/1.15"} < names | {"1.2/1.1/1.15"}
+    assert {row["name"] for row in rows if row["standing"] == "chosen" and row["phi"] == 1} <= names
+    log = read_search(tmp_path / "further.jsonl")
+    base = log.header.base_cost
+    assert base is not None
+    for trial in log.trials:
+        assert trial.macs is not None
+        assert trial.macs / base == pytest.approx(2**trial.phi, rel=0.35), trial
+    assert "won at φ = 1" in done.stderr
+    assert "At larger φ" in (tmp_path / "reports" / "further.html").read_text()
+
+
+def test_scores_from_a_table_are_ranked_and_strangers_are_listed(
+    scaleprof: Scaleprof, tmp_path: Path
+) -> None:
+    table = "depth,width,resolution,seed,score\n1.3,1.1,1.1,0,77\n1.3,1.1,1.1,1,78\n1.2,1.1,1.15,0,75\n"
+    table += "1.2,1.1,1.15,1,75.5\n2,1.0,1.0,0,60\n2,1.0,1.0,1,61\n1.9,1.9,1.9,0,99\n"
+    (tmp_path / "scores.csv").write_text(table)
+    done = scaleprof(*COARSE, "--scores", "scores.csv", "-o", "table.jsonl", "--format", "json", check=0)
+    rows = json.loads(done.stdout)
+    assert [row["name"] for row in rows if row["score"] is not None] == [
+        *("1.3/1.1/1.1", "1.2/1.1/1.15", "depth-only")
+    ]
+    assert "1.9/1.9/1.9" in done.stderr
+    assert any(row["status"] == "planned" for row in rows)
+    assert not (tmp_path / "table.accuracy.csv").exists()  # nobody says that these are accuracies
+
+
+def test_a_dry_run_lists_candidates_and_why_others_are_none(scaleprof: Scaleprof, tmp_path: Path) -> None:
+    done = scaleprof(
+        "search", "-m", "mobilenet_v2", "--data", "digits", "--epochs", "3", "--dry-run", check=0
+    )
+    assert "1.2/1.1/1.15" in done.stdout
+    assert "excluded, same network as" in done.stdout
+    assert "excluded by cost, 2× ± 10% was asked for:" in done.stdout
+    assert "a trial" in done.stdout.splitlines()[0]
+    assert "roughly" in done.stderr
+    assert not (tmp_path / "searches").exists()
+
+
+def test_failed_trials_are_told_and_the_others_count(scaleprof: Scaleprof) -> None:
+    some = scaleprof(*COARSE, "--objective", "score.py:partly", "-o", "some.jsonl", "--no-report", check=0)
+    assert "raised ValueError" in some.stdout
+    assert "too deep for me" in some.stdout
+    assert "without a score" in some.stderr
+    none = scaleprof(*COARSE, "--objective", "score.py:broken", "-o", "none.jsonl", "--no-report", check=3)
+    assert "nothing was chosen" in none.stderr
+    assert "0 of" in none.stderr
+
+
+def test_what_may_not_be_is_refused_before_any_time_is_spent(scaleprof: Scaleprof, tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text("something of mine\n")
+    (tmp_path / "old.bases.json").write_text(
+        '{"kind": "bases", "schema": 1, "depth": 1.5, "width": 1.1, "resolution": 1.0}'
+    )
+    for arguments, words in (
+        (("--objective", "score.py:exact", "--data", "digits"), "exclude each other"),
+        (("--objective", "score.py:exakt"), "exakt"),
+        (("--objective", "score.py:exact", "-o", "mine.jsonl"), "is not a scaleprof search"),
+        (("--objective", "score.py:exact", "-o", "old.jsonl"), "--overwrite replaces them"),
+        (("--resume",), "--resume needs the search"),
+        (("--objective", "score.py:exact", "-o", "no.jsonl", "--resume"), "does not exist"),
+        (("--objective", "score.py:exact", "--target-growth", "1"), "--target-growth 1"),
+        (("--data", "no_such_data"), "no_such_data"),
+    ):
+        done = scaleprof(*COARSE, *arguments, check=2)
+        assert words in done.stderr, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert (tmp_path / "mine.jsonl").read_text() == "something of mine\n"
+
+
+def test_a_search_resumed_otherwise_is_refused_with_what_differs(
+    scaleprof: Scaleprof, tmp_path: Path
+) -> None:
+    asked = (*COARSE, "--objective", "score.py:exact", "-o", "a.jsonl", "--no-report")
+    scaleprof(*asked, check=0)
+    for more, words in (
+        (("--seeds", "2"), "seeds (0,), this asks for (0, 1) (--seeds)"),
+        (("--tolerance", "20%"), "tolerance 0.1, this asks for 0.2"),
+        (("--input-size", "24"), "base input size 20, this asks for 24"),
+    ):
+        done = scaleprof(*asked, "--resume", *more, check=2)
+        assert words in done.stderr, done.stderr
+    again = scaleprof(*asked, "--resume", check=0)
+    assert "1.3/1.1/1.1 is chosen" in again.stderr
+
+
+def test_a_search_works_from_python_and_reports_in_every_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = sp.search_bases(
+        "net.py:build", objective="score.py:exact", grid_step=0.1, device="cpu", output="python.jsonl"
+    )
+    assert found.bases is not None
+    assert (found.bases.depth, found.bases.width, found.bases.resolution) == BEST
+    assert found.to_frame().loc[0, "name"] == "1.3/1.1/1.1"
+    assert sp.load_search("python.jsonl").sentences == found.sentences
+    text = sp.report("python.jsonl", "found.md", format="markdown").read_text()
+    assert "1.3/1.1/1.1 is chosen" in text
+    rows = json.loads(sp.report(found, "found.json", format="json").read_text())
+    assert len(rows) == len(found.rows)
+    assert sp.report(found, "found.csv", format="csv").read_text().startswith("name,candidate,kind,")
+    for kind in ("markdown", "json", "csv"):
+        sp.report(found, f"found.{'md' if kind == 'markdown' else kind}", format=kind)
+    with pytest.raises(UsageError, match="no option 'grid'"):
+        sp.search_bases("net.py:build", grid=0.1)
+    with pytest.raises(UsageError, match="--budget is about models of a run"):
+        sp.report(found, "found.html", budget="latency_ms<=1")
