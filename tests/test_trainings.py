@@ -97,8 +97,10 @@ def training(home: Path, *, epochs: int = 2, seed: int = 0) -> TrialRequest:
     return TrialRequest(0, 1.0, seed, own_spec(), f"{home}/nets.py:build", work, checkpoint)
 
 
-def run(requests: Sequence[TrialRequest], slots: Sequence[Slot] = (CPU,), **options: float) -> list[Trial]:
-    with closing(run_trials(requests, slots=slots, **options)) as trials:
+def run(
+    requests: Sequence[TrialRequest], slots: Sequence[Slot] = (CPU,), *, timeout_s: float | None = None
+) -> list[Trial]:
+    with closing(run_trials(requests, slots=slots, timeout_s=timeout_s)) as trials:
         return list(trials)
 
 
