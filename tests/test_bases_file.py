@@ -127,16 +127,10 @@ def test_a_file_that_is_not_there_and_a_name_that_is_none_are_usage_errors(tmp_p
 def test_a_sweep_with_bases_from_a_file_is_measured_resumed_and_drawn(
     scaleprof: Scaleprof, tmp_path: Path, bases_file: Path
 ) -> None:
-    arguments = [
-        "sweep",
-        "-m",
-        "mobilenet_v1",
-        "--strategy",
-        "compound,@searches/mine.bases.json",
-        "--phi",
-        "0..1",
-    ]
+    arguments = ["sweep", "-m", "mobilenet_v1", "--strategy", "@searches/mine.bases.json", "--phi", "0..2"]
     arguments += [
+        "-d",
+        "cpu",
         "--preset",
         "quick",
         "-o",
@@ -145,8 +139,6 @@ def test_a_sweep_with_bases_from_a_file_is_measured_resumed_and_drawn(
         "run.html",
         "--format",
         "json",
-        "-d",
-        "cpu",
     ]
     done = scaleprof(*arguments, check=0)
     rows = {row["spec_id"]: row for row in json.loads(done.stdout)}

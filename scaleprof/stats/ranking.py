@@ -38,8 +38,9 @@ class Ranked(msgspec.Struct, frozen=True):
         mean: over its seeds, with the 95 % interval of that mean; None without one (a single seed for every
             candidate, and no error of the score's own).
         seeds: how many scores the mean is of.
-        behind: how much the chosen one's mean lies above this one's over the seeds that both have, with its
-            interval; below zero where this one is ahead. Of the chosen one itself it is 0.
+        behind: how much the chosen one's mean lies above this one's over the seeds that both have; below zero
+            where this one is ahead. Its interval has the width that decides ties, which allows for as many
+            comparisons as there are candidates. Of the chosen one itself it is 0.
         tied: whether noise may have made that difference; None where nothing tells how large noise is.
         is_chosen: whether this is the one that the search chose.
     """
