@@ -1,1 +1,1 @@
-"""Where jobs run. `local`: worker processes on this machine."""
+"""Where jobs run. `local`: measuring workers on this machine; `trainings`: several trials of a search at once."""

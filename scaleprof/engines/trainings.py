@@ -31,6 +31,7 @@ from scaleprof.search.messages import (
     Slot,
     TrialRequest,
     Unscored,
+    written_aside,
 )
 from scaleprof.units import format_duration
 
@@ -95,7 +96,9 @@ def run_trials(
 def drop_checkpoint(request: TrialRequest) -> None:
     """Delete what a trial has kept, once its result is safe elsewhere; there may be nothing."""
     if request.checkpoint is not None:
-        Path(request.checkpoint).unlink(missing_ok=True)
+        kept = Path(request.checkpoint)
+        for path in (kept, written_aside(kept)):
+            path.unlink(missing_ok=True)
 
 
 def _share_out(waiting: deque[TrialRequest], trainers: Sequence[_Trainer]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -119,3 +120,8 @@ class Unscored(msgspec.Struct, frozen=True, tag=True):
 
 Command = Prepare | Run
 Reply = Ready | EpochDone | Scored | Unscored
+
+
+def written_aside(checkpoint: Path) -> Path:
+    """Where a checkpoint is written before it is put in place; a kill may leave it behind."""
+    return checkpoint.with_name(checkpoint.name + ".part")

@@ -184,7 +184,7 @@ def _fetching(data: str, root: Path) -> Iterator[None]:
         words = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(
             f"--data {data} is not in {root} and could not be fetched ({words}): "
-            f"put torchvision's files there (--data-root), or name a folder of images"
+            f"put torchvision's files there, or name a folder of images"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

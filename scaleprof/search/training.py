@@ -25,6 +25,7 @@ from scaleprof.errors import ModelError
 from scaleprof.records import DType
 from scaleprof.records.searches import Recipe
 from scaleprof.search.data import Images, Indices, in_batches
+from scaleprof.search.messages import written_aside
 
 _AUTOCAST: dict[DType, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # A crop may move the image by an eighth of its side, as 4 pixels of CIFAR's 32 are (He et al. 2016).
@@ -171,7 +172,7 @@ class _Course:
             "scaler": self._scaler.state_dict(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(path.name + ".part")
+        aside = written_aside(path)
         torch.save(state, aside)
         aside.replace(path)
 

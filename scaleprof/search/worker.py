@@ -70,6 +70,7 @@ def serve(commands: BinaryIO, replies: BinaryIO) -> None:
     torch.set_num_interop_threads(1)
     torch.backends.cudnn.deterministic = True  # otherwise resuming would be another training
     if first.device != "cpu":
+        torch.cuda.set_device(first.device)  # a person's code that says "cuda" means this one
         torch.zeros(1, device=first.device)  # whether the GPU answers is known before a trial is lost to it
     desk = Desk(first.device)
     _send(replies, Ready())
