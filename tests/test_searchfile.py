@@ -16,6 +16,7 @@ from scaleprof.models import FAMILIES, find_model
 from scaleprof.records import DatasetFacts, SearchHeader, SearchLog, Trial
 from scaleprof.scaling.candidates import PUBLISHED_BASES
 from scaleprof.scaling.rules import Bases
+from scaleprof.search.recipes import make_recipe
 from scaleprof.store import (
     SearchWriter,
     bases_path,
@@ -268,3 +269,19 @@ def test_a_builder_that_ignores_a_dimension_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="ignores depth"):
         plan_search(find_model(f"{path}:build"))
+
+
+def test_the_forecast_is_of_all_that_is_tried_and_halves_with_two_slots(header: SearchHeader) -> None:
+    recipe = make_recipe(DIGITS, epochs=3)
+    planned = plan_search(FAMILIES["resnet18"], grid_step=0.5, tolerance=0.3, dataset=DIGITS, recipe=recipe)
+    assert set(planned.trial_s) == {one.number for one in planned.candidates}
+    per_mac = {planned.trial_s[one.number] / (one.macs or 1) for one in planned.candidates}
+    assert max(per_mac) == pytest.approx(min(per_mac))
+    together = planned.expected_s()
+    assert together is not None
+    assert planned.expected_s(slots=2) == pytest.approx(together / 2)
+
+
+def test_nobody_knows_how_long_a_persons_function_takes() -> None:
+    planned = plan_search(FAMILIES["resnet18"], grid_step=0.5, tolerance=0.3, objective="score.py:score")
+    assert planned.expected_s() is None

@@ -46,6 +46,7 @@ from scaleprof.scaling.candidates import (
 from scaleprof.scaling.rounding import RoundingName, Scale
 from scaleprof.scaling.rules import Bases
 from scaleprof.scaling.sweep import PhiValues, Sweep, make_spec
+from scaleprof.search.forecast import image_s
 from scaleprof.stats.ranking import rank_search
 from scaleprof.units import MS_PER_S
 
@@ -173,7 +174,7 @@ def plan_search(
         dataset=dataset,
         transfer_phis=tuple(transfer_phis),
     )
-    return SearchPlan(model, header, _trial_s(header, device, threads))
+    return SearchPlan(model, header, _trial_s(model, header, costs, device, threads))
 
 
 def spec_at(
@@ -311,15 +312,31 @@ def _why_none(candidates: Sequence[Candidate], target: float, rounding: Rounding
     )
 
 
-def _trial_s(header: SearchHeader, device: str, threads: int | None) -> dict[int, float]:
-    """Seconds a training, by a rate of MACs that networks of this machine attain."""
+def _trial_s(
+    model: Model, header: SearchHeader, costs: CostBook, device: str, threads: int | None
+) -> dict[int, float]:
+    """Seconds a training, by a step of the base on the CPU; by a constant rate on a GPU."""
     if header.dataset is None or header.recipe is None:
         return {}
-    rate = estimate.macs_per_s(host.resolve_device(device), threads or 1)
-    images = _PASSES_OF_A_STEP * header.dataset.train + header.dataset.validation
-    passes = header.recipe.epochs * images
+    resolved, count = host.resolve_device(device), threads or 1
+    rate = estimate.macs_per_s(resolved, count)
+    base_macs, batch = costs.cost(model, header.base).macs, header.recipe.batch_size
+    base_s = None
+    if resolved == "cpu":
+        base_s = image_s(
+            model,
+            header.base,
+            base_macs,
+            header.recipe,
+            classes=header.dataset.classes,
+            threads=count,
+            rate_macs_per_s=rate,
+        )
+    if base_s is None:
+        base_s = estimate.pass_s(_PASSES_OF_A_STEP * base_macs * batch, rate, resolved) / batch
+    images = header.dataset.train + header.dataset.validation / _PASSES_OF_A_STEP
     return {
-        one.number: passes * one.macs / rate
+        one.number: header.recipe.epochs * images * base_s * one.macs / base_macs
         for one in header.candidates
-        if one.excluded is None and one.macs is not None
+        if one.excluded is None and one.macs is not None and base_macs
     }
