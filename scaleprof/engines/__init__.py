@@ -1,1 +1,1 @@
-"""Where jobs run. `local`: measuring workers on this machine; `trainings`: several trials of a search at once."""
+"""Where jobs run: `local` measures in workers on this machine, `trainings` runs a search's trials at once."""
