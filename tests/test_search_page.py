@@ -180,7 +180,7 @@ def test_the_map_tells_the_scores_of_the_table_where_their_bases_are(open_search
     for depth, width, resolution in GRID:
         text, note, look = cells[f"{depth:g}", f"{width:g}"]
         row = table[f"{depth:g}/{width:g}/{resolution:g}"]
-        assert text == re.match(r"[0-9.]+", row[6])[0], (depth, width)  # type: ignore[index]
+        assert text == re.match(r"[0-9.]+", row[5])[0], (depth, width)  # type: ignore[index]
         assert note == f"r {resolution:g}"
         assert "heat" in look
     assert cells["1.3", "1.2"] == ("–", "= 1.4/1.2/1", "out")

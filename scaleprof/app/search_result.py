@@ -15,6 +15,7 @@ from scaleprof.reporting.searches_ranked import Judged, judge
 from scaleprof.reporting.searches_rows import CandidateRow
 from scaleprof.scaling.rules import COMPOUND, DIMENSIONS, NAMED_MARK, Bases
 from scaleprof.store import read_search
+from scaleprof.units import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +140,7 @@ def _recipe(search: Search, row: CandidateRow) -> str:
     size = header.base.input_size
     return (
         f"scaleprof search: validation images of {data} at a base input of {size} {header.base.input_unit}, "
-        f"{epochs} epochs, {row.seeds} seeds"
+        f"{plural(epochs, 'epoch', 'epochs')}, {plural(row.seeds, 'seed', 'seeds')}"
     )
 
 

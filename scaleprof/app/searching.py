@@ -18,7 +18,7 @@ from scaleprof.app.search_result import Search
 from scaleprof.engines.trainings import Progress, drop_checkpoint, run_trials
 from scaleprof.errors import UsageError
 from scaleprof.measuring.host import describe_host
-from scaleprof.records import Candidate, ModelSpec, SearchHeader, SearchLog, Trial
+from scaleprof.records import Candidate, SearchHeader, SearchLog, Trial
 from scaleprof.search.messages import Training, TrialRequest
 from scaleprof.stats.ranking import FIRST_PHI, rank_search
 from scaleprof.store import SearchWriter, checkpoint_folder, read_search
@@ -158,12 +158,10 @@ class _Conduct:
         running = run_trials(
             requests, slots=self._prepared.slots, timeout_s=self._prepared.timeout_s, observe=observe
         )
-        macs = {_key(one): macs_of(self._planned.model, one.spec, self._costs) for one in requests}
         with closing(running) as trials:
             for trial in trials:
-                found = msgspec.structs.replace(trial, macs=macs[trial.key])
-                yield found
-                self._watcher.kept(found, shares.at(trial.key, 1.0))
+                yield trial
+                self._watcher.kept(trial, shares.at(trial.key, 1.0))
 
     def _keep(self, trial: Trial) -> None:
         if self._writer is not None:
@@ -195,18 +193,18 @@ class _Conduct:
             raise TypeError("a table's scores are not tried")
         if self._writer is not None and isinstance(work, Training):
             folder = checkpoint_folder(self._writer.path).resolve()
+        spec = candidate_at(self._planned.model, self.log.header, candidate, phi)
+        is_first = phi == FIRST_PHI
         return TrialRequest(
             candidate=candidate.number,
             phi=phi,
             seed=seed,
-            spec=self._spec(candidate, phi),
+            spec=spec,
             locator=self._planned.model.locator,
             work=work,
             checkpoint=None if folder is None else str(folder / f"{candidate.number}-{phi:g}-{seed}.pt"),
+            macs=candidate.macs if is_first else macs_of(self._planned.model, spec, self._costs),
         )
-
-    def _spec(self, candidate: Candidate, phi: float) -> ModelSpec:
-        return candidate_at(self._planned.model, self.log.header, candidate, phi)
 
     def _candidate(self, number: int) -> Candidate:
         return next(one for one in self.log.header.candidates if one.number == number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -288,7 +288,7 @@ def _show_plan(prepared: PreparedSearch, format_: str) -> int:
 
     header = prepared.planned.header
     rows = judge(SearchLog(header, prepared.scores)).rows
-    _print_rows(rows, header, format_, times_s=prepared.planned.trial_s)
+    _print_rows(rows, header, format_, dry_run=prepared)
     say(_expectation(prepared, None))
     return ExitCode.OK
 
@@ -313,7 +313,7 @@ def _expectation(prepared: PreparedSearch, held: SearchLog | None) -> str:
     expected_s = prepared.expected_s(done)
     if expected_s is None:
         return f"{counted}: {what}, {where}; how long {header.objective} takes is known after the first"
-    return f"{counted}: {what}, {where}: roughly {format_duration(expected_s)}, within a factor of three"
+    return f"{counted}: {what}, {where}: very roughly {format_duration(expected_s)}"
 
 
 def _announce(prepared: PreparedSearch, held: SearchLog | None, *, ask: bool) -> None:
@@ -387,14 +387,18 @@ def _print_rows(
     header: SearchHeader,
     format_: str,
     *,
-    times_s: Mapping[int, float] | None = None,
+    dry_run: PreparedSearch | None = None,
 ) -> None:
     from scaleprof.reporting import searches_rows
 
     percent = header.objective == "train"
     metric = header.cost_metric
     if format_ == "table":
-        print_table(lambda _width: searches_rows.to_terminal(rows, metric, percent=percent, times_s=times_s))
+        times_s = None if dry_run is None else dry_run.planned.trial_s
+        table = searches_rows.to_terminal(
+            rows, metric, percent=percent, times_s=times_s, list_excluded=dry_run is not None
+        )
+        print_table(lambda _width: table)
     elif format_ == "markdown":
         write_out(searches_rows.to_markdown(rows, metric, percent=percent))
     else:

@@ -49,9 +49,8 @@ class SearchConsole(SearchWatcher):
         """A trial is in the file."""
         self._done += 1
         left = "" if self._done >= self._total else f", about {self._left(share_done)} left"
-        self._say(
-            f"{self._done} of {self._total}: {self._line(trial)} ({format_duration(trial.seconds)}{left})"
-        )
+        took = format_duration(trial.seconds)
+        self._say(f"{self._part}{self._done} of {self._total}: {self._line(trial)} ({took}{left})")
 
     def __enter__(self) -> SearchConsole:
         return self
@@ -67,7 +66,9 @@ class SearchConsole(SearchWatcher):
         name = self._name(trial.candidate, trial.phi, trial.seed)
         if trial.status != "ok":
             return click.style(f"{name}  {trial.status}: {trial.reason}", fg="red")
-        return f"{name}  {score_text(trial.score, percent=self._percent)}"
+        held_out = score_text(trial.held_out, percent=self._percent)
+        beside = "" if trial.held_out is None else f", {held_out} of those held out"
+        return f"{name}  {score_text(trial.score, percent=self._percent)}{beside}"
 
     def _name(self, candidate: int, phi: float, seed: int) -> str:
         at = "" if phi == 1 else f" φ {phi:g}"

@@ -212,8 +212,12 @@ def to_terminal(
     *,
     percent: bool,
     times_s: Mapping[int, float] | None = None,
+    list_excluded: bool = False,
 ) -> Group:
-    """A rich table of what is tried, and below it why others are not, or have no score."""
+    """A rich table of what is tried, and below it why others have no score.
+
+    All that are excluded are told with `list_excluded`, else their number.
+    """
     tried = [row for row in rows if row.status != "excluded"]
     header, body = cells(tried, metric, percent=percent, times_s=times_s)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -223,7 +227,12 @@ def to_terminal(
     for row, line in zip(tried, body, strict=True):
         style = "bold" if row.standing == "chosen" else ""
         table.add_row(*(cell.replace("[", "\\[") for cell in line), style=style)
-    told = [f"{words}: {', '.join(names)}" for words, names in reason_groups(rows).items()]
+    shown = rows if list_excluded else tried
+    told = [f"{words}: {', '.join(names)}" for words, names in reason_groups(shown).items()]
+    if len(tried) < len(rows) and not list_excluded:
+        told.append(
+            f"{len(rows) - len(tried)} more bases are excluded (--dry-run lists them with the reason)"
+        )
     return Group(table, *map(Text, told))
 
 
