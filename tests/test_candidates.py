@@ -132,7 +132,7 @@ def test_of_bases_with_one_network_the_nearest_to_the_target_stands_and_others_n
         for other in same:
             if other is stands:
                 continue
-            assert other.excluded == f"same network as {bases_name(stands)}"
+            assert other.excluded == f"same network as {bases_name(stands).replace('-', '/')}"
             if stands.kind == "grid" and bases_name(stands) != bases_name(PUBLISHED_BASES):
                 assert abs(stands.nominal_growth - 2) <= abs(other.nominal_growth - 2) + 1e-8
 

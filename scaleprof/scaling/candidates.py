@@ -228,7 +228,7 @@ def _candidate(
     is_off = growth is not None and abs(growth / target - 1) > tolerance + _SLACK
     kind, excluded = one.proposal.kind, None
     if kind == "grid" and keeper is not one:
-        excluded = f"same network as {bases_name(keeper.proposal.bases)}"
+        excluded = f"same network as {bases_name(keeper.proposal.bases).replace('-', '/')}"
     if kind == "grid" and is_off and one.proposal.is_published:
         kind = "control"
     elif kind == "grid" and is_off:
