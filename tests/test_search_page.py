@@ -42,8 +42,8 @@ GRID = {
 }
 CONTROLS = {(2.0, 1.0, 1.0): 66.0, (1.0, 1.414, 1.0): 71.0, (1.0, 1.0, 1.414): 69.0}
 OUT = {
-    (1.1, 1.2, 1.1): "grows MACs 2.51×, more than 10 % from 2×",
-    (1.3, 1.2, 1.0): "same network as 1.4/1.2/1",
+    (1.1, 1.2, 1.1): "2.51× the base's MACs after rounding, 2× ± 10% was asked for",
+    (1.3, 1.2, 1.0): "same network as 1.4-1.2-1",
 }
 
 
@@ -249,7 +249,7 @@ def test_what_is_excluded_is_told_with_the_reason(open_search: OpenReport) -> No
     page = open_search(search_log())
     doubts = page.inner_text("#search1-doubts")
     assert "excluded, same network as 1.4-1.2-1: 1.3/1.2/1." in doubts
-    assert "1.1/1.2/1.1 (2.51×)" in doubts
+    assert "excluded by cost, 2× ± 10% was asked for: 1.1/1.2/1.1 (2.51×)." in doubts
     assert page.inner_text("#search1 .trust a") == "2"
 
 
@@ -259,7 +259,7 @@ def test_transfer_has_its_verdict_and_a_table_by_phi(open_search: OpenReport) ->
     assert set(rows) == {"1.2/1.1/1.15", "1.1/1.1/1.2", "depth-only", "width-only", "resolution-only"}
     first, second, third = (float(cell.split()[0]) for cell in rows["1.2/1.1/1.15"])
     assert first < second < third
-    assert "what won at φ = 1 wins" in page.inner_text("section:has(> #search1-transfer-title)")
+    assert "What won at φ = 1 wins" in page.inner_text("section:has(> #search1-transfer-title)")
     assert open_search(search_log()).locator("#search1-transfer").count() == 0
 
 
