@@ -57,7 +57,7 @@ def noisy(network, spec):
 
 
 def slow(network, spec):
-    time.sleep(0.2)
+    time.sleep(0.1)
     return exact(network, spec)
 
 
@@ -70,7 +70,7 @@ def partly(network, spec):
         raise ValueError("too deep for me")
     return exact(network, spec)
 """
-Refused = Callable[..., str]
+Here = Callable[..., tuple[str, str]]
 COARSE = ("search", "-m", "net.py:build", "--grid-step", "0.1", "--device", "cpu")
 BEST = (1.3, 1.1, 1.1)
 
@@ -81,12 +81,28 @@ def own_code(tmp_path: Path) -> None:
     (tmp_path / "score.py").write_text(SCORE)
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    """Runs a command line in this process, which imports torch once; gives what it printed and said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `run` has its own
+
+    def run_it(*arguments: str, check: int = 0) -> tuple[str, str]:
+        capfd.readouterr()
+        code = run(arguments)
+        said = capfd.readouterr()
+        assert code == check, said
+        return said.out, said.err
+
+    return run_it
+
+
 def scored(log: SearchLog) -> dict[tuple[int, float, int], float | None]:
     return {trial.key: trial.score for trial in log.trials}
 
 
 def test_the_optimum_of_a_known_objective_is_found_exactly_and_its_bases_sweep(
-    scaleprof: Scaleprof, tmp_path: Path
+    scaleprof: Scaleprof, here: Here, tmp_path: Path
 ) -> None:
     done = scaleprof(
         *COARSE, "--objective", "score.py:exact", "-o", "found.jsonl", "--format", "json", check=0
@@ -108,8 +124,8 @@ def test_the_optimum_of_a_known_objective_is_found_exactly_and_its_bases_sweep(
         line.strip() for line in done.stderr.splitlines() if line.strip().startswith("scaleprof sweep")
     )
     _, *arguments = told.split()
-    dry = scaleprof(*arguments, "--dry-run", "--format", "json", check=0)
-    strategies = {row["strategy"] for row in json.loads(dry.stdout)}
+    dry, _ = here(*arguments, "--dry-run", "--format", "json")
+    strategies = {row["strategy"] for row in json.loads(dry)}
     assert strategies == {"base", "compound", "@found", "width", "depth", "resolution"}
     real = ["sweep", "-m", "net.py:build", "--strategy", "@found.bases.json", "--phi", "0..1"]
     quick = ["--preset", "quick", "--device", "cpu", "--no-report", "--format", "json"]
@@ -169,43 +185,40 @@ def kill_when(path: Path, lines: int, *arguments: str) -> None:
         process.wait()
 
 
-def test_a_killed_search_goes_on_and_comes_to_the_same(scaleprof: Scaleprof, tmp_path: Path) -> None:
+def test_a_killed_search_goes_on_and_comes_to_the_same(here: Here, tmp_path: Path) -> None:
     whole = (*COARSE, "--objective", "score.py:slow", "--no-report", "--format", "json")
     kill_when(tmp_path / "killed.jsonl", 8, *whole, "-o", "killed.jsonl")
     before = read_search(tmp_path / "killed.jsonl")
-    done = scaleprof(*whole, "-o", "killed.jsonl", "--resume", check=0)
+    printed, _ = here(*whole, "-o", "killed.jsonl", "--resume")
     after = read_search(tmp_path / "killed.jsonl")
     assert len(before.trials) < len(after.trials) == len({trial.key for trial in after.trials})
     assert after.trials[: len(before.trials)] == before.trials  # nothing was tried twice
-    assert json.loads(done.stdout)[0]["name"] == "1.3/1.1/1.1"
-    reference = scaleprof(
-        *COARSE, "--objective", "score.py:exact", "-o", "whole.jsonl", "--no-report", check=0
-    )
-    assert reference.returncode == 0
+    assert json.loads(printed)[0]["name"] == "1.3/1.1/1.1"
+    here(*COARSE, "--objective", "score.py:exact", "-o", "whole.jsonl", "--no-report")
     assert scored(after) == scored(read_search(tmp_path / "whole.jsonl"))
 
 
-def test_a_killed_training_goes_on_to_the_same_scores(scaleprof: Scaleprof, tmp_path: Path) -> None:
+def test_a_killed_training_goes_on_to_the_same_scores(here: Here, tmp_path: Path) -> None:
     training = ("search", "-m", "net.py:build", "--data", "digits", "--epochs", "1", "--input-size", "8")
-    wide = ("--grid-step", "0.25", "--tolerance", "20%", "--no-report", "--device", "cpu", "--yes")
-    kill_when(tmp_path / "killed.jsonl", 3, *training, *wide, "-o", "killed.jsonl")
-    done = scaleprof(*training, *wide, "-o", "killed.jsonl", "--resume", "--format", "json", check=0)
-    scaleprof(*training, *wide, "-o", "whole.jsonl", check=0)
+    few = ("--grid-step", "0.4", "--tolerance", "20%", "--batch-size", "128", "--no-report", "-d", "cpu")
+    kill_when(tmp_path / "killed.jsonl", 3, *training, *few, "-o", "killed.jsonl")
+    printed, _ = here(*training, *few, "-o", "killed.jsonl", "--resume", "--format", "json")
+    here(*training, *few, "-o", "whole.jsonl")
     killed, whole = read_search(tmp_path / "killed.jsonl"), read_search(tmp_path / "whole.jsonl")
     assert scored(killed) == pytest.approx(scored(whole))
     assert not (tmp_path / "killed.checkpoints").exists()
     # Only what was chosen was tried on the images that no choice is made on.
     held_out = [trial.candidate for trial in killed.trials if trial.held_out is not None]
-    chosen = next(row for row in json.loads(done.stdout) if row["standing"] == "chosen")
+    (chosen,) = [row for row in json.loads(printed) if row["standing"] == "chosen"]
     assert held_out == [chosen["candidate"]]
     # Its scores join a sweep as accuracies.
     with (tmp_path / "whole.accuracy.csv").open() as file:
         rows = {row["spec_id"]: float(row["accuracy"]) for row in csv.DictReader(file)}
     assert rows["net:build/@whole/1"] == pytest.approx(chosen["score"], rel=1e-5)
     assert set(rows) >= {"net:build/depth/1", "net:build/width/1", "net:build/resolution/1"}
-    sweep = ["sweep", "-m", "net.py:build", "--strategy", "@whole.bases.json,depth", "--phi", "1"]
-    dry = scaleprof(*(*sweep, "--accuracy", "whole.accuracy.csv", "--dry-run", "--format", "json"), check=0)
-    accuracies = {row["spec_id"]: row["accuracy"] for row in json.loads(dry.stdout)}
+    sweep = ("sweep", "-m", "net.py:build", "--strategy", "@whole.bases.json,depth", "--phi", "1")
+    dry, _ = here(*sweep, "--accuracy", "whole.accuracy.csv", "--dry-run", "--format", "json")
+    accuracies = {name: row["accuracy"] for row in json.loads(dry) for name in (row["spec_id"], *row["also"])}
     assert accuracies["net:build/@whole/1"] == pytest.approx(chosen["score"], rel=1e-5)
 
 
@@ -225,43 +238,29 @@ def test_scores_from_a_table_are_ranked_and_strangers_are_listed(
     assert not (tmp_path / "table.accuracy.csv").exists()  # nobody says that these are accuracies
 
 
-def test_a_dry_run_lists_candidates_and_why_others_are_none(scaleprof: Scaleprof, tmp_path: Path) -> None:
-    done = scaleprof(
-        "search", "-m", "mobilenet_v2", "--data", "digits", "--epochs", "3", "--dry-run", check=0
-    )
-    assert "1.2/1.1/1.15" in done.stdout
-    assert "excluded, same network as" in done.stdout
-    assert "excluded by cost, 2× ± 10% was asked for:" in done.stdout
-    assert "a trial" in done.stdout.splitlines()[0]
-    assert "roughly" in done.stderr
+def test_a_dry_run_lists_candidates_and_why_others_are_none(here: Here, tmp_path: Path) -> None:
+    coarse = ("--grid-step", "0.1", "--tolerance", "20%")
+    printed, said = here("search", "-m", "mobilenet_v2", *coarse, "--dry-run")
+    assert "1.2/1.1/1.15" in printed
+    assert "excluded, same network as" in printed
+    assert "excluded by cost, 2× ± 20% was asked for:" in printed
+    assert "a trial" in printed.splitlines()[0]
+    assert "roughly" in said
     assert not (tmp_path / "searches").exists()
 
 
-def test_failed_trials_are_told_and_the_others_count(scaleprof: Scaleprof) -> None:
-    some = scaleprof(*COARSE, "--objective", "score.py:partly", "-o", "some.jsonl", "--no-report", check=0)
-    assert "raised ValueError" in some.stdout
-    assert "too deep for me" in some.stdout
-    assert "without a score" in some.stderr
-    none = scaleprof(*COARSE, "--objective", "score.py:broken", "-o", "none.jsonl", "--no-report", check=3)
-    assert "nothing was chosen" in none.stderr
-    assert "0 of" in none.stderr
+def test_failed_trials_are_told_and_the_others_count(here: Here) -> None:
+    printed, said = here(*COARSE, "--objective", "score.py:partly", "-o", "some.jsonl", "--no-report")
+    assert "raised ValueError" in printed
+    assert "too deep for me" in printed
+    assert "without a score" in said
+    broken = (*COARSE, "--objective", "score.py:broken", "-o", "none.jsonl", "--no-report")
+    _, said = here(*broken, check=3)
+    assert "nothing was chosen" in said
+    assert "0 of" in said
 
 
-@pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
-    """Runs a command line in this process that is to be refused in one line, which it returns."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `run` has its own
-
-    def run_it(*arguments: str) -> str:
-        assert run(arguments) == 2
-        (line,) = capfd.readouterr().err.strip().splitlines()
-        return line
-
-    return run_it
-
-
-def test_what_may_not_be_is_refused_before_any_time_is_spent(refused: Refused, tmp_path: Path) -> None:
+def test_what_may_not_be_is_refused_before_any_time_is_spent(here: Here, tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text("something of mine\n")
     (tmp_path / "old.bases.json").write_text(
         '{"kind": "bases", "schema": 1, "depth": 1.5, "width": 1.1, "resolution": 1.0}'
@@ -277,16 +276,21 @@ def test_what_may_not_be_is_refused_before_any_time_is_spent(refused: Refused, t
         ((*exact, "--target-growth", "1"), "--target-growth 1"),
         (("--data", "no_such_data"), "no_such_data"),
     ):
-        assert words in refused(*COARSE, *arguments)
+        _, said = here(*COARSE, *arguments, check=2)
+        assert words in said
+        assert len(said.strip().splitlines()) == 1
     assert (tmp_path / "mine.jsonl").read_text() == "something of mine\n"
 
 
-def test_a_search_resumed_otherwise_is_refused_with_what_differs(refused: Refused) -> None:
+def test_a_search_resumed_otherwise_is_refused_with_what_differs(here: Here) -> None:
     sp.search_bases("net.py:build", objective="score.py:exact", grid_step=0.1, device="cpu", output="a.jsonl")
     asked = (*COARSE, "--objective", "score.py:exact", "-o", "a.jsonl", "--no-report", "--resume")
-    assert "seeds (0,), this asks for (0, 1) (--seeds)" in refused(*asked, "--seeds", "2")
-    assert "tolerance 0.1, this asks for 0.2" in refused(*asked, "--tolerance", "20%")
-    assert "base input size 20, this asks for 24" in refused(*asked, "--input-size", "24")
+    for more, words in (
+        (("--seeds", "2"), "seeds (0,), this asks for (0, 1) (--seeds)"),
+        (("--tolerance", "20%"), "tolerance 0.1, this asks for 0.2"),
+        (("--input-size", "24"), "base input size 20, this asks for 24"),
+    ):
+        assert words in here(*asked, *more, check=2)[1]
 
 
 def test_a_search_works_from_python_and_reports_in_every_format(

@@ -43,7 +43,7 @@ GRID = {
 CONTROLS = {(2.0, 1.0, 1.0): 66.0, (1.0, 1.414, 1.0): 71.0, (1.0, 1.0, 1.414): 69.0}
 OUT = {
     (1.1, 1.2, 1.1): "2.51× the base's MACs after rounding, 2× ± 10% was asked for",
-    (1.3, 1.2, 1.0): "same network as 1.4-1.2-1",
+    (1.3, 1.2, 1.0): "same network as 1.4/1.2/1",
 }
 
 
@@ -248,7 +248,7 @@ def test_the_front_is_a_staircase_through_candidates_that_no_other_beats(open_se
 def test_what_is_excluded_is_told_with_the_reason(open_search: OpenReport) -> None:
     page = open_search(search_log())
     doubts = page.inner_text("#search1-doubts")
-    assert "excluded, same network as 1.4-1.2-1: 1.3/1.2/1." in doubts
+    assert "excluded, same network as 1.4/1.2/1: 1.3/1.2/1." in doubts
     assert "excluded by cost, 2× ± 10% was asked for: 1.1/1.2/1.1 (2.51×)." in doubts
     assert page.inner_text("#search1 .trust a") == "2"
 

@@ -111,7 +111,7 @@ def why_short(row: CandidateRow) -> str:
     """Why a candidate is excluded, as short as a cell needs: its growth, or that it is another's network."""
     _, same, other = (row.reason or "").partition(_SAME)
     if same:
-        return f"= {other.replace('-', '/')}"
+        return f"= {other}"
     return f"grows {row.cost_growth or row.nominal_growth:.2f}×"
 
 
