@@ -54,7 +54,7 @@ def test_every_name_of_the_python_example_exists() -> None:
         for node in ast.walk(ast.parse(example))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sp"
     }
-    assert names == {"sweep", "report", "count", "load", "solve"}
+    assert names == {"sweep", "report", "count", "load", "solve", "search_bases"}
     assert all(callable(getattr(sp, name)) for name in names)
     assert {"to_frame", "front"} <= set(dir(sp.Run))
 

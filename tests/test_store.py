@@ -14,7 +14,7 @@ from builders import HOST, family_log, make_header, make_launch, make_record, ma
 from scaleprof.errors import OutputError, RunFileError, UsageError
 from scaleprof.records import Record
 from scaleprof.store import RunWriter, read_run
-from scaleprof.store.runfile import TornLineWarning
+from scaleprof.store.lines import TornLineWarning
 
 
 def write_run(path: Path, *records: Record) -> Path:

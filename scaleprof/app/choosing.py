@@ -13,8 +13,9 @@ from scaleprof.models import find_models
 from scaleprof.models.family import Model
 from scaleprof.records import PUBLISHED_STRATEGY, MatchMetric, Phi
 from scaleprof.scaling.rounding import RoundingName
-from scaleprof.scaling.rules import DEFAULT_STRATEGIES, Bases
+from scaleprof.scaling.rules import DEFAULT_STRATEGIES, NAMED_MARK, Bases, is_named
 from scaleprof.scaling.sweep import Sweep, left_out, phi_values
+from scaleprof.store import read_bases
 
 DEFAULT_MODEL = "efficientnet_b0"
 DEFAULT_PHI = "0..3"
@@ -44,23 +45,24 @@ def choose(
 
     Args:
         model: a family, `FILE.py:FACTORY`, `MODULE:FACTORY`, `torchvision:NAME`, `timm:NAME`; or several.
-        strategies: names of strategies, or one text with commas.
+        strategies: names of strategies, or one text with commas; `@FILE.json` is compound with the bases of
+            that file, under the name `@NAME`.
         phi: values of φ, or a text such as `0..3`.
         bases: the compound bases, Tan & Le's unless given.
         rounding: `tf` or `pycls`.
         match: the metric to bring to base × 2^φ, or none to take the formulas as they stand.
 
     Raises:
-        UsageError: a model, strategy or φ that does not exist, or two models of one name.
+        UsageError: a model, strategy, φ or file of bases that does not exist, or two of one name.
     """
     references = (model,) if isinstance(model, str) else _names(model)
     names = tuple(strategies.split(",")) if isinstance(strategies, str) else tuple(strategies)
-    names = tuple(name.strip() for name in names)
+    names, named = _with_bases([name.strip() for name in names])
     values = phi_values(phi)
     if not references:
         raise UsageError("a sweep needs at least one --model")
     metric = None if match == "none" else match
-    sweep = Sweep(references, names, values, bases or Bases(), rounding, metric)
+    sweep = Sweep(references, names, values, bases or Bases(), rounding, metric, named)
     models = find_models(references)
     sweep = msgspec.structs.replace(sweep, models=tuple(models))
     if metric and PUBLISHED_STRATEGY in names:
@@ -81,6 +83,24 @@ def _names(model: Sequence[str]) -> tuple[str, ...]:
             "MODULE:FACTORY for your own function"
         )
     return tuple(model)
+
+
+def _with_bases(strategies: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Bases]]:
+    """Strategies with files of bases replaced by their names, and the bases by name."""
+    names: list[str] = []
+    named: dict[str, Bases] = {}
+    for strategy in strategies:
+        if not is_named(strategy):
+            names.append(strategy)
+            continue
+        path = strategy.removeprefix(NAMED_MARK)
+        if not path:
+            raise UsageError(f"--strategy {NAMED_MARK} names no file: write {NAMED_MARK}FILE.json")
+        name, bases = read_bases(path)
+        if named.setdefault(name, bases) != bases:
+            raise UsageError(f'two files of bases are called {name}: give one of them another "name"')
+        names.append(name)
+    return tuple(dict.fromkeys(names)) if named else tuple(names), named
 
 
 def _tell_left_out(sweep: Sweep, model: Model) -> None:

@@ -172,7 +172,11 @@ def check_builder(model: UserModel, choice: Choice, costs: CostBook) -> None:
 def _moved(choice: Choice, model: Model) -> tuple[str, ...]:
     """The dimensions in which the sweep moves this model."""
     sweep = choice.sweep
-    moved = {name for strategy, _ in requests(sweep, model) for name in dimensions(strategy, sweep.bases)}
+    moved = {
+        name
+        for strategy, _ in requests(sweep, model)
+        for name in dimensions(strategy, sweep.bases_of(strategy))
+    }
     return tuple(name for name in DIMENSIONS if name in moved)
 
 

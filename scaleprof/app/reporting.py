@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,16 +13,17 @@ import msgspec
 
 import scaleprof
 from scaleprof.app.run import Run
+from scaleprof.app.search_result import Search, load_search
 from scaleprof.errors import NothingToShowError, OutputError, UsageError
 from scaleprof.records import RunLog
 from scaleprof.reporting.accuracy import join_logs, read_accuracies
 from scaleprof.reporting.budgets import Budget, parse_budgets
 from scaleprof.reporting.metrics import COSTS, QUALITIES, Metric, find_metric
 from scaleprof.reporting.recommending import Recommendation, advise_each, require_any
-from scaleprof.store import read_run
+from scaleprof.store import is_search, read_run
 
 Format = Literal["html", "csv", "json", "markdown"]
-Runs = Run | str | Path | Sequence[Run | str | Path]
+Runs = Run | Search | str | Path | Sequence[Run | Search | str | Path]
 
 # Stands before a report in Markdown, so that it is known for one.
 _MARKDOWN_MARK = "<!-- scaleprof report -->"
@@ -86,7 +87,7 @@ def report(
     """Write a report of one or several runs, and return where it is: HTML, CSV, Markdown or JSON.
 
     Args:
-        runs: runs, or paths of run files.
+        runs: runs and searches, or paths of their files.
         output: the file to write; an existing file is replaced only if it is such a report, or is empty.
         format: one self-contained HTML page, a short text for a pull request (Markdown), or the rows.
         x: the cost on the first chart's axis, and of the front in Markdown.
@@ -129,22 +130,59 @@ def compose(runs: Runs, options: ReportOptions) -> Document:
         parse_budgets(options.budget),
     )
     table = None if options.accuracy is None else read_accuracies(options.accuracy)
-    several = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
-    loaded = [run if isinstance(run, Run) else load(run) for run in several]
+    several = [runs] if isinstance(runs, (Run, Search, str, Path)) else list(runs)
+    # What tells them apart, if there are several.
+    names = [""] if len(several) == 1 else run_names(several)
+    opened = [_opened(one) for one in several]
+    searches = {name: one for name, one in zip(names, opened, strict=True) if isinstance(one, Search)}
+    runs_by_name = {name: one for name, one in zip(names, opened, strict=True) if isinstance(one, Run)}
+    if searches:
+        _check_searches(options, runs=len(runs_by_name))
+    loaded = list(runs_by_name.values())
     logs, doubts = [run.log for run in loaded], [line for run in loaded for line in run.doubts]
     if table is not None:
         logs, found = join_logs(table, logs)
         doubts += found
-    if not any(log.records for log in logs):
+    if logs and not searches and not any(log.records for log in logs):
         raise NothingToShowError(nothing_yet(logs[0]))
-    # What tells the runs apart, if there are several.
-    names = [] if len(several) == 1 else run_names(several)
     make = _compose_rows if options.format in ("csv", "json") else _compose_views
-    return make(logs, names, options, asked, tuple(dict.fromkeys(doubts)))
+    # A run that is alone needs no name.
+    run_names_ = list(runs_by_name) if len(several) > 1 else []
+    return make(logs, run_names_, options, asked, tuple(dict.fromkeys(doubts)), searches)
 
 
-def run_names(runs: Sequence[Run | str | Path]) -> list[str]:
-    """A name for each of several runs, all different: its file's, or its place.
+def _opened(given: Run | Search | str | Path) -> Run | Search:
+    """The run or the search in a file, or what is one already."""
+    if isinstance(given, (Run, Search)):
+        return given
+    return load_search(given) if is_search(Path(given)) else load(given)
+
+
+def _check_searches(options: ReportOptions, *, runs: int) -> None:
+    """Refuse options that mean nothing for searches.
+
+    Raises:
+        UsageError: rows of runs and of searches in one table, or what only a run has.
+    """
+    if runs and options.format in ("csv", "json"):
+        raise UsageError(
+            f"--format {options.format}: the rows of a search are candidates, and no rows of a run: write "
+            f"them to two files"
+        )
+    only_of_runs = {
+        "--x": options.x,
+        "--y": options.y,
+        "--budget": options.budget,
+        "--accuracy": options.accuracy,
+        "--baseline": options.baseline,
+    }
+    given = [name for name, value in only_of_runs.items() if value]
+    if given and not runs:
+        raise UsageError(f"{given[0]} is about models of a run: give one beside the search")
+
+
+def run_names(runs: Sequence[Run | Search | str | Path]) -> list[str]:
+    """A name for each of several runs or searches, all different: its file's, or its place.
 
     Equal ones have as many of their folders before them as tell them apart, or else a number.
 
@@ -152,7 +190,9 @@ def run_names(runs: Sequence[Run | str | Path]) -> list[str]:
     ['old/b0', 'new/b0', 'b0-gpu', 'b0-gpu (2)']
     """
     parts = [
-        (f"run {place}",) if isinstance(run, Run) else Path(run).with_suffix("").parts
+        (f"{type(run).__name__.lower()} {place}",)
+        if isinstance(run, (Run, Search))
+        else Path(run).with_suffix("").parts
         for place, run in enumerate(runs, start=1)
     ]
     names = [part[-1] for part in parts]
@@ -204,8 +244,8 @@ def check_report_target(path: Path, format: Format) -> None:
 # How each format begins: a file that begins otherwise was not written by `report`.
 _BEGINNINGS: dict[Format, tuple[str, ...]] = {
     "html": ("<!doctype html>",),
-    "csv": ("spec_id,model,strategy,phi,published,also,",),
-    "json": ('[\n  {\n    "spec_id": ',),
+    "csv": ("spec_id,model,strategy,phi,published,also,", "name,candidate,kind,model,phi,"),
+    "json": ('[\n  {\n    "spec_id": ', '[\n  {\n    "name": '),
     "markdown": ("| model | input | asked | growth | MACs |", _MARKDOWN_MARK),
 }
 
@@ -225,9 +265,11 @@ def _compose_views(
     options: ReportOptions,
     asked: _Asked,
     doubts: tuple[str, ...],
+    searches: Mapping[str, Search],
 ) -> Document:
     """The page, or the text for a pull request: both show the same decisions."""
     from scaleprof.reporting.comparison import compare_runs
+    from scaleprof.reporting.searches import view_searches
     from scaleprof.reporting.view import view_runs
 
     comparison = compare_runs(logs, names) if names else None
@@ -240,19 +282,23 @@ def _compose_views(
         baseline=options.baseline,
         embed_samples=options.embed_samples,
     )
+    found = view_searches([one.log for one in searches.values()], list(searches))
     advice = tuple(view.budget.advice.words for view in views if view.budget.advice is not None)
     if options.format == "html":
         from scaleprof.reporting import html
 
-        text = html.render(views, version=scaleprof.__version__, comparison=comparison, doubts=doubts)
+        text = html.render(
+            views, version=scaleprof.__version__, comparison=comparison, doubts=doubts, searches=found
+        )
         return Document(text, advice, doubts)
     from scaleprof.reporting import markdown
 
     # A log has as many views as workloads.
     counts = [len({record.workload for record in log.records}) for log in logs]
     owners = [name for name, count in zip(names, counts, strict=True) for _ in range(count)] if names else []
-    text = markdown.render(views, names=owners, doubts=doubts, comparison=comparison)
-    return Document(f"{_MARKDOWN_MARK}\n\n{text}", advice, doubts)
+    parts = [markdown.render(views, names=owners, doubts=doubts, comparison=comparison)] if views else []
+    parts += [markdown.render_search(one) for one in found]
+    return Document("\n\n".join([_MARKDOWN_MARK, *(part.strip() for part in parts)]) + "\n", advice, doubts)
 
 
 def _compose_rows(
@@ -261,9 +307,14 @@ def _compose_rows(
     options: ReportOptions,
     asked: _Asked,
     doubts: tuple[str, ...],
+    searches: Mapping[str, Search],
 ) -> Document:
-    from scaleprof.reporting import rows, tables
+    from scaleprof.reporting import rows, searches_rows, tables
 
+    if searches:
+        candidates = [row for one in searches.values() for row in one.rows]
+        to_json, to_csv = searches_rows.to_json, searches_rows.to_csv
+        return Document(to_json(candidates) + "\n" if options.format == "json" else to_csv(candidates))
     rows_by_run = [rows.measured_rows(log) for log in logs]
     found: list[Recommendation] = []
     if asked.budgets:

@@ -24,6 +24,7 @@ from scaleprof.cli.env import env
 from scaleprof.cli.models import models
 from scaleprof.cli.options import write_out
 from scaleprof.cli.report import report
+from scaleprof.cli.search import search
 from scaleprof.cli.show import show
 from scaleprof.cli.solve import solve
 from scaleprof.cli.sweep import sweep
@@ -44,7 +45,7 @@ def cli(context: click.Context) -> None:
         write_out(context.get_help())
 
 
-for _command in (sweep, count, report, solve, check, show, models, env, doctor):
+for _command in (sweep, count, report, solve, check, search, show, models, env, doctor):
     cli.add_command(_command)
     for _option in _command.params:
         if isinstance(_option, click.Option):

@@ -48,7 +48,8 @@ def scaling_options(command: Command) -> Command:
             click.option(
                 "--strategy", "strategies", default=",".join(DEFAULT_STRATEGIES), show_default=True,
                 metavar="S,S…",
-                help=f"Directions of growth: {', '.join(STRATEGIES)}, or shares such as {RELATIVE_FORM}.",
+                help=f"Directions of growth: {', '.join(STRATEGIES)}, shares such as {RELATIVE_FORM}, or "
+                "compound with the bases of a file, @FILE.json.",
             ),
             click.option(
                 "--phi", default="0..3", show_default=True, metavar="0..7",

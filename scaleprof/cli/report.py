@@ -1,4 +1,4 @@
-"""`scaleprof report`: one page, or the rows, from one or several runs."""
+"""`scaleprof report`: one page, or the rows, from one or several runs or searches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMATS = ("html", "csv", "json", "markdown")
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN…")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|SEARCH…")
 @click.option(
     "-o",
     "--output",
@@ -61,7 +61,7 @@ def report(
     embed_samples: bool,
     open_: bool,
 ) -> int:
-    """One HTML page (or CSV, Markdown, JSON) from one or several runs; needs no GPU and no torch.
+    """One HTML page (or CSV, Markdown, JSON) from one or several runs or searches; needs no GPU and no torch.
 
     \b
     scaleprof report profiles/b0.jsonl --open
@@ -69,6 +69,7 @@ def report(
     scaleprof report profiles/b0.jsonl --budget "latency_ms<=40"
     scaleprof report profiles/b0.jsonl --baseline efficientnet_b0/width/1
     scaleprof report profiles/b0.jsonl --accuracy accuracies.csv
+    scaleprof report searches/b0.jsonl profiles/b0.jsonl
     """
     from scaleprof.app import reporting
 

@@ -1,1 +1,1 @@
-"""Where jobs run. `local`: worker processes on this machine."""
+"""Where jobs run: `local` measures in workers on this machine, `trainings` runs a search's trials at once."""

@@ -183,12 +183,25 @@ def from_file(reference: str) -> UserModel:
     Raises:
         UsageError: no such file or function, or the file does not run.
     """
+    module, factory, home = load_file(reference)
+    path = Path(reference.rpartition(":")[0])
+    return _model(f"{path.stem}:{factory}", reference, f"{path.resolve()}:{factory}", module, factory, home)
+
+
+def load_file(reference: str, example: str = "build") -> tuple[ModuleType, str, Home]:
+    """The module of `FILE.py:FUNCTION`, the function's name, and what lies beside the file.
+
+    `example` is a name that such a function may have, for the words where there is none.
+
+    Raises:
+        UsageError: no such file, no name of a function, or the file does not run.
+    """
     file, _, factory = reference.rpartition(":")
     path = Path(file)
     if not path.is_file():
         raise UsageError(f"{reference}: there is no file {file}")
     if not factory:
-        raise UsageError(f"{reference} names no function: write {file}:build")
+        raise UsageError(f"{reference} names no function: write {file}:{example}")
     spec = importlib.util.spec_from_file_location(f"_scaleprof_model_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{reference}: {file} is no Python file")
@@ -196,7 +209,7 @@ def from_file(reference: str) -> UserModel:
     home = Home(path.resolve().parent, {spec.name: module})
     with home.open(), foreign_code(reference, "while it was loaded"):
         spec.loader.exec_module(module)
-    return _model(f"{path.stem}:{factory}", reference, f"{path.resolve()}:{factory}", module, factory, home)
+    return module, factory, home
 
 
 def from_module(reference: str) -> UserModel:
@@ -230,15 +243,26 @@ def from_entry_point(entry: EntryPoint) -> UserModel:
 def _model(
     name: str, reference: str, locator: str, module: ModuleType, factory: str, home: Home | None = None
 ) -> UserModel:
-    builder: Any = module
-    for part in factory.split("."):
-        builder = getattr(builder, part, None)
-    if not callable(builder):
-        known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-        missing = f"there is no function '{factory}'" if builder is None else f"'{factory}' is no function"
-        raise UsageError(f"{reference}: {missing}{suggestion(factory, known)}")
+    builder = find_function(module, factory, reference)
     inputs = getattr(module, "example_inputs", None)
     return UserModel(name, reference, locator, builder, _digest(module), inputs, home)
+
+
+def find_function(module: ModuleType, name: str, reference: str) -> Callable[..., object]:
+    """The function of a module that a person named by `reference`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        missing = f"there is no function '{name}'" if found is None else f"'{name}' is no function"
+        raise UsageError(f"{reference}: {missing}{suggestion(name, known)}")
+    function: Callable[..., object] = found
+    return function
 
 
 def _digest(module: ModuleType) -> str:

@@ -11,7 +11,7 @@ from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
 from scaleprof.reporting.lines import strategy_lines
 from scaleprof.reporting.rows import MeasuredRow
 from scaleprof.scaling.laws import law_of
-from scaleprof.scaling.rules import COMPOUND, Bases
+from scaleprof.scaling.rules import COMPOUND, Bases, is_named
 from scaleprof.scaling.theory import PLAIN_CONVOLUTIONS, growth_exponents
 from scaleprof.stats.equal import Line, Reading, at_equal, common_range
 from scaleprof.stats.hypervolume import Hypervolumes, hypervolumes
@@ -126,8 +126,11 @@ def _lawgiver(line: Sequence[MeasuredRow]) -> str:
 
 
 def _bases(row: MeasuredRow) -> Bases | None:
-    """The compound bases that a row was scaled with, from its factors; a matched row has others."""
-    if row.strategy != COMPOUND or not row.phi or row.match:
+    """The compound bases that a row was scaled with, from its factors.
+
+    A matched row's are those of its strategy to some power, which its growth by MACs does not depend on.
+    """
+    if not (row.strategy == COMPOUND or is_named(row.strategy)) or not row.phi:
         return None
     depth, width, resolution = (factor ** (1 / row.phi) for factor in (row.depth, row.width, row.resolution))
     grows = depth * width**2 * resolution**2 > 1  # else its factors are not powers of bases

@@ -18,6 +18,8 @@ from scaleprof.reporting.comparison_data import comparison_data, comparison_styl
 from scaleprof.reporting.distributions import distribution_words
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.page_data import line_styles, page_data
+from scaleprof.reporting.searches import SearchView
+from scaleprof.reporting.searches_data import searches_data
 from scaleprof.reporting.selecting import choices, part_of
 from scaleprof.reporting.tables import (
     accuracy_text,
@@ -33,7 +35,8 @@ from scaleprof.units import STEPS, SUFFIXES, three_digits
 # In the order in which they rest on each other.
 _SCRIPTS = (
     *("budgets.js", "charting.js", "candidates.js", "pins.js", "budget_marks.js"),
-    *("fronts.js", "curves.js", "roofline.js", "workloads.js", "comparison.js", "selector.js", "report.js"),
+    *("fronts.js", "curves.js", "roofline.js", "workloads.js", "comparison.js", "search.js"),
+    *("selector.js", "report.js"),
 )
 
 
@@ -43,10 +46,11 @@ def render(
     version: str,
     comparison: Comparison | None = None,
     doubts: Sequence[str] = (),
+    searches: Sequence[SearchView] = (),
 ) -> str:
     """The page for these runs, each in a section of its own, after their comparison if there is one.
 
-    `doubts` are told besides those of the runs.
+    `doubts` are told besides those of the runs; `searches` follow them, or are there alone.
     """
     environment = Environment(
         loader=PackageLoader("scaleprof.reporting"),
@@ -74,10 +78,12 @@ def render(
     )
     scripts = [get_plotlyjs(), *(_asset(name) for name in _SCRIPTS)]
     return environment.get_template("report.html.j2").render(
-        views=views,
+        views=list(views),
         doubts=doubts,
         comparison=comparison,
-        choices=choices(views, comparison),
+        searches=list(searches),
+        searches_data=searches_data(searches),
+        choices=choices(views, comparison, searches),
         data=page_data(views),
         grammar=_grammar(),
         version=version,

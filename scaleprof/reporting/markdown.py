@@ -14,6 +14,7 @@ from scaleprof.records import BASE_STRATEGY, MEASURED_STATUSES
 from scaleprof.reporting.comparison import Comparison
 from scaleprof.reporting.metrics import METRICS, Metric
 from scaleprof.reporting.rows import MeasuredRow
+from scaleprof.reporting.searches import SearchView
 from scaleprof.reporting.tables import (
     accuracy_text,
     estimate_text,
@@ -84,6 +85,21 @@ def render(
     if doubts:
         blocks.append(_list([f"Accuracies: {_inline(line)}" for line in doubts], _MOST_DOUBTS, "lines"))
     return "\n\n".join([*blocks, *_all_rows(views, titles)]) + "\n"
+
+
+def render_search(view: SearchView) -> str:
+    """The text for a search: what was found, and the candidates where they are few."""
+    title = f"{view.title} ({view.name})" if view.name else view.title
+    trust = " · ".join(_fact(fact.label, fact.value, fact.alarming) for fact in view.trust)
+    told = "\n".join(f"- {_inline(sentence)}" for sentence in view.verdict)
+    tables = [table for table in (view.table, view.transfer) if table is not None]
+    texts = [
+        f"**{_inline(table.title)}.** {_inline(table.caption)}\n\n{_table(table.header, table.rows)}"
+        if len(table.rows) <= _MOST_ROWS
+        else f"{_inline(table.title)}: {plural(len(table.rows), 'line', 'lines')}, in the page."
+        for table in tables
+    ]
+    return "\n\n".join([f"## scaleprof: {_inline(title, _LONGEST_CELL)}", trust, told, *texts]) + "\n"
 
 
 def _title(view: RunView, name: str) -> str:

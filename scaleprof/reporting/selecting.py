@@ -1,4 +1,4 @@
-"""Which parts of a page can be shown alone: the comparison and each run, or each workload of one run."""
+"""Which parts of a page can be shown alone: the comparison, each run or workload of one run, each search."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from scaleprof.reporting.comparison import Comparison
+from scaleprof.reporting.searches import SearchView
 from scaleprof.reporting.view import RunView
 
 
@@ -17,13 +18,16 @@ class Choice(msgspec.Struct, frozen=True):
     label: str
 
 
-def choices(views: Sequence[RunView], comparison: Comparison | None) -> list[Choice]:
+def choices(
+    views: Sequence[RunView], comparison: Comparison | None, searches: Sequence[SearchView] = ()
+) -> list[Choice]:
     """The parts of a page, in their order; fewer than two leave nothing to choose."""
     found = [] if comparison is None else [Choice(comparison.key, "Comparison")]
     for view in views:
         if view.side_by_side is not None and not view.name:
             found.append(Choice(view.side_by_side.key, view.side_by_side.title))
-        found.append(Choice(part_of(view), view.name or view.apart))
+        found.append(Choice(part_of(view), view.name or view.apart or view.title))
+    found += [Choice(search.key, search.name or search.title) for search in searches]
     return list({choice.value: choice for choice in found}.values())
 
 

@@ -35,6 +35,8 @@ STRATEGIES: tuple[str, ...] = (COMPOUND, *EXPONENTS, PUBLISHED_STRATEGY)
 DEFAULT_STRATEGIES = ("compound", "width", "depth", "resolution")
 DIMENSIONS = ("depth", "width", "resolution")
 RELATIVE_FORM = "d1_w2_r1"
+# Before the name of a compound strategy with bases of its own, which came from a file.
+NAMED_MARK = "@"
 
 # Beyond a millionfold growth, φ is a slip of the finger and not a model.
 MAX_ABS_PHI = 20
@@ -108,7 +110,7 @@ def exponents(strategy: str) -> Exponents | None:
 
 
 def dimensions(strategy: str, bases: Bases | None = None) -> tuple[str, ...]:
-    """Which of depth, width and resolution a formula moves.
+    """Which of depth, width and resolution a formula moves; `bases` are those of a compound strategy.
 
     >>> dimensions("dw"), dimensions("compound", Bases(resolution=1))
     (('depth', 'width'), ('depth', 'width'))
@@ -133,7 +135,7 @@ def factors(strategy: str, phi: Phi, bases: Bases | None = None) -> Factors:
             f"phi {phi:g} asks for 2^{phi:g} times the base's MACs: it must lie within "
             f"-{MAX_ABS_PHI}..{MAX_ABS_PHI}"
         )
-    if strategy == COMPOUND:
+    if strategy == COMPOUND or (is_named(strategy) and bases is not None):
         bases = bases or Bases()
         return Factors(bases.depth**phi, bases.width**phi, bases.resolution**phi)
     shares = exponents(strategy)
@@ -144,8 +146,13 @@ def factors(strategy: str, phi: Phi, bases: Bases | None = None) -> Factors:
     return Factors(growth**e_d, growth ** (e_w / 2), growth ** (e_r / 2))
 
 
+def is_named(strategy: str) -> bool:
+    """Whether this is a compound strategy with bases of its own, `@NAME`."""
+    return strategy.startswith(NAMED_MARK)
+
+
 def is_strategy(strategy: str) -> bool:
-    """Whether there is a strategy of that name."""
+    """Whether there is a strategy of that name, but for those with bases of their own."""
     return strategy in STRATEGIES or exponents(strategy) is not None
 
 

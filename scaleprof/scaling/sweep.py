@@ -18,6 +18,7 @@ from scaleprof.scaling.rules import (
     Bases,
     dimensions,
     factors,
+    is_named,
     is_strategy,
     unknown_strategy,
 )
@@ -62,7 +63,10 @@ class PhiValues(msgspec.Struct, frozen=True):
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """Which models: families × strategies × φ, with the compound bases, the rounding and the matching."""
+    """Which models: families × strategies × φ, with the compound bases, the rounding and the matching.
+
+    `named`: the bases of strategies `@NAME`, by that name.
+    """
 
     models: tuple[str, ...]
     strategies: tuple[str, ...]
@@ -70,16 +74,18 @@ class Sweep(msgspec.Struct, frozen=True):
     bases: Bases = Bases()
     rounding: RoundingName = "tf"
     match: MatchMetric | None = None
+    named: Mapping[str, Bases] = {}
 
     def __post_init__(self) -> None:
         for strategy in self.strategies:
-            if not is_strategy(strategy):
+            if strategy not in self.named and not is_strategy(strategy):
                 raise unknown_strategy(strategy)
         if self.rounding not in ROUNDINGS:
             raise UsageError(f"unknown rounding '{self.rounding}' (known: {', '.join(ROUNDINGS)})")
         if self.match is not None and self.match not in MATCHES:
             raise UsageError(f"unknown match '{self.match}' (known: none, {', '.join(MATCHES)})")
-        if self.match and COMPOUND in self.strategies and not self.bases.only_grow:
+        compound = [strategy for strategy in self.strategies if strategy == COMPOUND or is_named(strategy)]
+        if self.match and not all(self.bases_of(strategy).only_grow for strategy in compound):
             raise UsageError(
                 f"--match {self.match} needs compound bases of at least 1: where one shrinks what another "
                 f"grows, a budget may be met at several growths or at none"
@@ -97,6 +103,10 @@ class Sweep(msgspec.Struct, frozen=True):
                 raise UsageError(
                     f"--phi {self.phi.names[0]} means nothing to --strategy {others}: add numbers"
                 )
+
+    def bases_of(self, strategy: str) -> Bases:
+        """The bases that a compound strategy raises to φ."""
+        return self.named.get(strategy, self.bases)
 
 
 def parse_phi(text: str) -> PhiValues:
@@ -190,7 +200,9 @@ def left_out(sweep: Sweep, family: Family) -> tuple[str, ...]:
     """Strategies of a sweep that this model cannot follow, since they move what it cannot grow in."""
     able = set(family.dimensions)
     needed = {
-        strategy: DIMENSIONS if strategy == PUBLISHED_STRATEGY else dimensions(strategy, sweep.bases)
+        strategy: DIMENSIONS
+        if strategy == PUBLISHED_STRATEGY
+        else dimensions(strategy, sweep.bases_of(strategy))
         for strategy in sweep.strategies
     }
     return tuple(strategy for strategy, names in needed.items() if not able >= set(names))
@@ -203,7 +215,7 @@ def base_spec(family: Family, rounding: RoundingName = "tf") -> ModelSpec:
 
 def scale_at(sweep: Sweep, strategy: str, growth_log2: float) -> Scale:
     """The scale at which a strategy's formula asks for `2^growth_log2` times the base's MACs (its φ)."""
-    wanted = factors(strategy, growth_log2, sweep.bases)
+    wanted = factors(strategy, growth_log2, sweep.bases_of(strategy))
     return Scale(wanted.depth, wanted.width, wanted.resolution, sweep.rounding)
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from scaleprof.scaling.rules import COMPOUND, Bases, Exponents, exponents
+from scaleprof.scaling.rules import COMPOUND, Bases, Exponents, exponents, is_named
 
 
 class Term(NamedTuple):
@@ -106,7 +106,7 @@ def _exponent(terms: tuple[Term, ...], powers: Exponents) -> float:
 
 def _powers(strategy: str, bases: Bases | None) -> Exponents | None:
     """The powers of `2^φ` that depth, width² and resolution² are."""
-    if strategy != COMPOUND:
+    if strategy != COMPOUND and not (is_named(strategy) and bases is not None):
         return exponents(strategy)
     bases = bases or Bases()
     return (math.log2(bases.depth), 2 * math.log2(bases.width), 2 * math.log2(bases.resolution))

@@ -36,11 +36,12 @@
     const mine = turn;
     document.querySelectorAll(".key svg").forEach(drawKey);
     const [first, ...others] = runs;
-    const start = drawings(first);
+    const start = first ? drawings(first) : [];
     comparison.draw();
+    if (!first) searches.draw();
     start.splice(0, Math.max(1, start.length - 4)).forEach((draw) => draw());
     document.documentElement.dataset.ready = "true";
-    const rest = [...start, ...others.flatMap(drawings)];
+    const rest = [...start, ...others.flatMap(drawings), ...(first ? [searches.draw] : [])];
     const next = () => {
       if (mine !== turn) return;
       rest.shift()?.();
