@@ -20,6 +20,7 @@ from scaleprof.models import FAMILIES
 from scaleprof.records import ModelSpec, Quoted, Record, RunLog, Sustained, Visit, Warmup, Workload
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.reporting.metrics import METRICS
+from scaleprof.reporting.page_data import line_styles
 from scaleprof.reporting.rows import CostRow, MeasuredRow, cost_row, measured_row, to_json
 from scaleprof.reporting.tables import growth_text, to_csv, to_markdown, to_terminal
 from scaleprof.reporting.verdict import verdict
@@ -406,6 +407,20 @@ def test_where_a_noisy_machine_kept_intervals_wide_the_verdict_says_what_to_rely
     assert words in verdict(late, contrast, 1.2)
     assert words not in verdict(late, contrast, 1.01)
     assert words not in verdict(rows, contrast, 1.2)
+
+
+def test_one_report_holds_all_families_beyond_cnns_and_tells_their_lines_apart() -> None:
+    log = sp.load(Path(__file__).parents[1] / "profiles" / "families-cpu.jsonl").log
+    (view,) = view_runs([log])
+    families = {
+        *("vit_b_16", "swin_t", "transformer_encoder", "transformer_decoder", "lstm", "gru"),
+        *("efficientdet_d0", "efficientdet_d0_nms", "deeplabv3_resnet50", "lraspp_mobilenet_v3_large"),
+    }
+    measured = {row.model for row in view.rows if row.latency_ms is not None and -1 <= (row.phi or 0) <= 1}
+    assert measured == families
+    styles = line_styles(view)
+    assert len({(style["colour"], style["symbol"]) for style in styles}) == len(styles)
+    assert view.verdict[0].startswith("Fastest at the largest MACs that all strategies of a model reached: ")
 
 
 def test_the_example_of_a_budget_is_met_by_some_of_the_models_and_missed_by_others() -> None:

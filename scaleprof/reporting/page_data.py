@@ -27,6 +27,10 @@ _MARKS = (
     ("x", "longdashdot"),
     ("pentagon", "solid"),
     ("hexagon", "dash"),
+    ("triangle-down", "dot"),
+    ("triangle-left", "dashdot"),
+    ("triangle-right", "longdash"),
+    ("bowtie", "longdashdot"),
 )
 
 # More digits than anything here is known to, and few enough for a page of thousands of rows.

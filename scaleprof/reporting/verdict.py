@@ -16,6 +16,8 @@ from scaleprof.units import format_count, three_digits
 
 # At how many sizes, evenly spaced in the logarithm, strategies are compared for the ranges of latency.
 _PROBES = 6
+# Of more models a first screen would hold nothing but their sentences.
+_TOLD_AT_LENGTH = 3
 
 
 def verdict(rows: Sequence[MeasuredRow], contrast: Contrast, spread: float | None = None) -> tuple[str, ...]:
@@ -24,9 +26,14 @@ def verdict(rows: Sequence[MeasuredRow], contrast: Contrast, spread: float | Non
     `spread` is how much a fixed piece of work varied meanwhile (`scaleprof.stats.noise`).
     """
     points = [row for row in rows if row.status in MEASURED_STATUSES]
-    sentences: list[str] = []
-    for model in dict.fromkeys(row.model for row in points):
-        sentences += _equal_macs_sentences([row for row in points if row.model == model], contrast)
+    models = {
+        model: [row for row in points if row.model == model]
+        for model in dict.fromkeys(row.model for row in points)
+    }
+    if len(models) > _TOLD_AT_LENGTH:
+        sentences = list(_sentence_of_many(models, contrast))
+    else:
+        sentences = [one for line in models.values() for one in _equal_macs_sentences(line, contrast)]
     missing = _missing_sentence(rows)
     if not sentences:
         return (*missing, "Strategies are compared where two or more were measured, at --phi 1 and beyond.")
@@ -81,15 +88,43 @@ def _equal_macs_sentences(rows: Sequence[MeasuredRow], contrast: Contrast) -> It
     contrast of at most four models. It is taken in the rounds that they share, in which whatever slows the
     machine slows them all, and told beside the milliseconds.
     """
-    lines = {name: line for name, line in strategy_lines(rows).items() if len(line) > 1}
-    if len(lines) < 2:
-        return
-    macs = common_macs(list(lines.values()))
-    compared = compare_at(lines, macs, contrast)
+    lines = _compared_lines(rows)
+    compared = _at_largest(lines, contrast)
     if compared is None:
         return
     yield _sentence(compared, rows[0].model)
-    yield from _ranges_sentence(rows[0], lines, macs, contrast)
+    yield from _ranges_sentence(rows[0], lines, compared.macs, contrast)
+
+
+def _sentence_of_many(models: Mapping[str, Sequence[MeasuredRow]], contrast: Contrast) -> Iterator[str]:
+    """The same of many models, in few words each."""
+    found = {model: _at_largest(_compared_lines(rows), contrast) for model, rows in models.items()}
+    told = [
+        f"{model} ({format_count(one.macs)}): {_who(one)}" for model, one in found.items() if one is not None
+    ]
+    if told:
+        yield f"Fastest at the largest MACs that all strategies of a model reached: {'; '.join(told)}."
+
+
+def _who(compared: Comparison) -> str:
+    """The fastest strategy, or which may be."""
+    if len(compared.tied) == len(compared.others):
+        return "not told apart"
+    names = " or ".join([compared.best.name, *compared.tied])
+    return f"{names}, undecided which" if compared.tied else names
+
+
+def _compared_lines(rows: Sequence[MeasuredRow]) -> dict[str, Sequence[MeasuredRow]]:
+    """Strategies with two models or more, by name; none where there is nothing to compare one with."""
+    lines: dict[str, Sequence[MeasuredRow]] = {
+        name: line for name, line in strategy_lines(rows).items() if len(line) > 1
+    }
+    return lines if len(lines) > 1 else {}
+
+
+def _at_largest(lines: Mapping[str, Sequence[MeasuredRow]], contrast: Contrast) -> Comparison | None:
+    """The strategies at the largest MACs that all of them reached."""
+    return compare_at(lines, common_macs(list(lines.values())), contrast) if lines else None
 
 
 def _sentence(compared: Comparison, model: str) -> str:

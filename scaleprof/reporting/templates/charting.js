@@ -105,7 +105,7 @@ const charting = (() => {
     const marker = {
       color: mark,
       symbol: style.symbol,
-      size: { star: 15, "triangle-up": 12 }[style.symbol] || 10,
+      size: { star: 15, "triangle-up": 12, "triangle-down": 12, "triangle-left": 12, "triangle-right": 12 }[style.symbol] || 10,
       opacity: rows.map((row) => (options.faded && options.faded(row) ? 0.5 : 1)),
       line: { color: colour("--paper"), width: 1 },
     };
@@ -193,6 +193,10 @@ const charting = (() => {
     x: '<path d="M13 1l4 4 4-4 2 2-4 4 4 4-2 2-4-4-4 4-2-2 4-4-4-4z"/>',
     pentagon: '<path d="M17 1l6 5-2 7h-8l-2-7z"/>',
     hexagon: '<path d="M14 2h6l3 5-3 5h-6l-3-5z"/>',
+    "triangle-down": '<path d="M11 2h12l-6 11z"/>',
+    "triangle-left": '<path d="M23 1v12L12 7z"/>',
+    "triangle-right": '<path d="M11 1v12l11-6z"/>',
+    bowtie: '<path d="M11 2l6 5 6-5v10l-6-5-6 5z"/>',
     star: '<path d="M17 0l2 5h5l-4 3 2 6-5-4-5 4 2-6-4-3h5z"/>',
     none: "",
   };
