@@ -1,1 +1,4 @@
-"""Where jobs run: `local` measures in workers on this machine, `trainings` runs a search's trials at once."""
+"""Where jobs run, in worker processes on this machine.
+
+`local` measures, `arms` lets two revisions take turns, `trainings` runs a search's trials at once.
+"""

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from scaleprof.engines.local import worker_environment
-from scaleprof.engines.process import WorkerProcess
+from scaleprof.engines.workers import WorkerProcess
 from scaleprof.errors import MeasuringError
 from scaleprof.records.searches import Trial
 from scaleprof.search.messages import (
@@ -165,7 +165,9 @@ class _Trainer:
         try:
             lines = self._running().lines()
         except EOFError:
-            yield from self._lost("killed", self._running().how_it_ended())
+            process = self._running()
+            process.wait_or_kill()
+            yield from self._lost("killed", process.how_it_ended())
             return
         for line in lines:
             yield from self._heard(_decoder.decode(line))
@@ -173,6 +175,7 @@ class _Trainer:
     def close(self) -> None:
         """End the worker, whatever it is doing."""
         if self._process is not None:
+            self._process.kill()
             self._process.close()
             self._process = None
 
@@ -242,7 +245,7 @@ class _Trainer:
         return self._request
 
     def _send(self, command: Prepare | Run) -> None:
-        self._running().send(msgspec.json.encode(command))
+        self._running().send(command)
 
 
 def _with_news(trainers: Sequence[_Trainer]) -> list[_Trainer]:

@@ -36,6 +36,8 @@ class WorkerProcess:
         environment: all of its environment.
         folder: where it runs; here, if left out.
         python: the interpreter; this process's, if left out.
+
+    `reply_fd` is where its replies come, for whoever waits for several workers at once.
     """
 
     def __init__(
@@ -47,8 +49,7 @@ class WorkerProcess:
         python: Path | str = sys.executable,
     ) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
-        reply_fd, worker_fd = os.pipe()
-        self._reply_fd = reply_fd
+        self.reply_fd, worker_fd = os.pipe()
         self._pending = b""
         try:
             self._process = subprocess.Popen(
@@ -109,15 +110,28 @@ class WorkerProcess:
         """
         deadline_s = time.monotonic() + timeout_s
         while b"\n" not in self._pending:
-            ready, _, _ = select.select([self._reply_fd], [], [], max(0.0, deadline_s - time.monotonic()))
+            ready, _, _ = select.select([self.reply_fd], [], [], max(0.0, deadline_s - time.monotonic()))
             if not ready:
                 raise TimeoutError
-            chunk = os.read(self._reply_fd, _CHUNK_BYTES)
-            if not chunk:
-                raise EOFError
-            self._pending += chunk
+            self._read()
         line, _, self._pending = self._pending.partition(b"\n")
         return line
+
+    def lines(self) -> list[bytes]:
+        """The replies that are there, whole lines; waits for the first bytes if there are none yet.
+
+        Raises:
+            EOFError: the worker is gone.
+        """
+        self._read()
+        *lines, self._pending = self._pending.split(b"\n")
+        return lines
+
+    def _read(self) -> None:
+        chunk = os.read(self.reply_fd, _CHUNK_BYTES)
+        if not chunk:
+            raise EOFError
+        self._pending += chunk
 
     def close(self) -> None:
         """End the worker and free what belongs to it."""
@@ -125,7 +139,7 @@ class WorkerProcess:
             with suppress(BrokenPipeError):  # it is gone already
                 self._process.stdin.close()
         self.wait_or_kill()
-        os.close(self._reply_fd)
+        os.close(self.reply_fd)
         self._stderr.close()
 
     def kill(self) -> None:
