@@ -113,13 +113,28 @@ def found(path: Path, metric: str) -> dict[str, Any]:
     return finding
 
 
+def race(folder: Path, *arguments: str, code: int) -> subprocess.CompletedProcess[str]:
+    """A race that ends so; once more where chance may have spoken, as the rule allows it to.
+
+    Identical code is called slower in up to one check of a hundred, and a machine busy enough leaves a
+    slowdown undecided (0). Neither happens twice.
+    """
+    done = check(folder, *arguments, "--overwrite")
+    is_undecided = code == 1 and done.returncode == 0 and "INCONCLUSIVE" in done.stdout
+    is_alarm = code == 0 and done.returncode == 1 and "SLOWER" in done.stdout
+    if is_undecided or is_alarm:
+        done = check(folder, *arguments, "--overwrite")
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return done
+
+
 RACE = ("-m", "net.py:build", "--device", "cpu", "--threads", "1", "--format", "json", "-o", "../check.json")
 
 
 def test_a_commit_that_adds_a_tenth_of_real_work_fails_and_is_named(repository: Path, tmp_path: Path) -> None:
     write_network(repository, steps=STEPS + STEPS // 10)
     commit(repository, "slower by a tenth")
-    done = check(repository, *RACE, "--against", "HEAD~1", code=1)
+    done = race(repository, *RACE, "--against", "HEAD~1", code=1)
     assert f"SLOWER {NET}: latency +" in done.stdout
     assert "1 regression in 1 target (exit code 1)" in done.stdout
     assert found(tmp_path / "check.json", "latency")["verdict"] == "SLOWER"
@@ -132,7 +147,7 @@ def test_a_commit_that_adds_a_tenth_of_real_work_fails_and_is_named(repository: 
 
 
 def test_an_unrelated_commit_passes(repository: Path, tmp_path: Path) -> None:
-    done = check(repository, *RACE, "--against", "HEAD~1", code=0)
+    done = race(repository, *RACE, "--against", "HEAD~1", code=0)
     assert "no regression" in done.stdout
     assert "minimum detectable effect: with this noise" in done.stdout
     assert found(tmp_path / "check.json", "latency")["verdict"] in ("PASS", "FASTER", "INCONCLUSIVE")
