@@ -328,7 +328,7 @@ def test_exact_metrics_that_passed_do_not_hide_that_nothing_timed_was_comparable
 
 
 def test_what_fails_besides_is_checked() -> None:
-    with pytest.raises(UsageError, match=r"--fail-on 'mising': did you mean 'missing'\?"):
+    with pytest.raises(UsageError, match=r"--fail-on 'mising' is no such case: did you mean 'missing'\?"):
         parse_fail_on("mising")
 
 
@@ -511,7 +511,10 @@ def test_a_check_without_anything_to_compare_with_names_the_ways(scaleprof: Scal
         (["--self-test", "--exact-only"], "--self-test times, --exact-only does not"),
         (["--baseline", "x", "--target", "a:b"], "--target is for --against and --self-test"),
         (["--against", "HEAD", "--limit", "latency"], "--limit 'latency' is not METRIC=SHARE"),
-        (["--against", "HEAD", "--fail-on", "all"], "--fail-on 'all': (inconclusive, mismatch, missing)"),
+        (
+            ["--against", "HEAD", "--fail-on", "all"],
+            "--fail-on 'all' is no such case (known: inconclusive, mismatch, missing)",
+        ),
         (["--against", "HEAD", "--threads", "1,2", "-d", "cpu"], "--threads takes one value"),
         (["--against", "HEAD", "--max-time", "soon"], "--max-time soon is not a duration"),
         (["--replay", "none.json"], "none.json cannot be read"),

@@ -85,8 +85,8 @@ def parse_fail_on(text: str) -> tuple[FailOn, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in FAIL_ON:
-            hint = suggestion(name, FAIL_ON) or ":"
-            raise UsageError(f"--fail-on '{name}'{hint} ({', '.join(FAIL_ON)})")
+            hint = suggestion(name, FAIL_ON)
+            raise UsageError(f"--fail-on '{name}' is no such case{hint} (known: {', '.join(FAIL_ON)})")
     return tuple(name for name in FAIL_ON if name in names)
 
 

@@ -79,7 +79,5 @@ def find_metric(name: str, *, option: str, among: tuple[Metric, ...]) -> Metric:
     names = [metric.name for metric in among]
     if name not in names:
         hint = suggestion(name, names)
-        raise UsageError(
-            f"{option} {name} is not a metric for this axis{hint or ':'} (known: {', '.join(names)})"
-        )
+        raise UsageError(f"{option} {name} is not a metric for this axis{hint} (known: {', '.join(names)})")
     return METRICS[name]
