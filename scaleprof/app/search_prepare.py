@@ -49,7 +49,7 @@ class SearchOptions(msgspec.Struct, frozen=True, kw_only=True):
     seeds: int = 1
     input_size: int | None = None
     batch_size: int | None = None
-    optimizer: Optimizer = "adamw"
+    optimizer: Optimizer = "sgd"
     learning_rate: float | None = None
     transfer: bool = False
     rounding: RoundingName = "tf"

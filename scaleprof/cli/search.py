@@ -97,7 +97,7 @@ _ASK_BEYOND_S = 15 * 60
 @click.option(
     "--optimizer",
     type=click.Choice(["adamw", "sgd"]),
-    default="adamw",
+    default="sgd",
     show_default=True,
     help="SGD has Nesterov momentum.",
 )
