@@ -348,7 +348,7 @@ def _reached_with_own_noise(
     alarms = max(slower(own[0, models], orders).share for models in MODELS)
     caught = min(slower(own[5, models], orders).share for models in MODELS)
     return [
-        f"- With this machine's own pair noise ({recording.pair_noise:.1%} instead of {TAU_0:.1%}, from these "
+        f"- With this machine's own pair noise ({recording.pair_noise:.1%} instead of {TAU_0:.1%}, from the "
         f"same pairs of identical code, as `--self-test` tells it): false alarms {100 * alarms:.1f} %, "
         f"slowdowns of 5 % caught {100 * caught:.1f} %."
     ]
