@@ -8,12 +8,12 @@ asks for differently is installed on top of that, by pip.
 from __future__ import annotations
 
 import configparser
-import importlib.util
 import os
 import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import msgspec
@@ -54,7 +54,7 @@ def make_environment(root: Path, differing: Sequence[str], folder: Path, label: 
         MeasuringError: it cannot be made, or pip fails; the message has its last line.
     """
     # pip, too, is seen from here where it is here; a copy of its own takes ten seconds.
-    bare = ["--without-pip"] if importlib.util.find_spec("pip") else []
+    bare = ["--without-pip"] if _has_pip() else []
     _run([sys.executable, "-m", "venv", *bare, str(folder)], root, f"no virtual environment for {label}")
     python = folder / "bin" / "python"
     (site_packages,) = folder.glob("lib/python*/site-packages")
@@ -64,6 +64,15 @@ def make_environment(root: Path, differing: Sequence[str], folder: Path, label: 
     wanted = [argument for name in differing for argument in _pip_arguments(root, name)]
     _run([*command, *wanted], root, f"pip cannot install what {label} asks for")
     return python
+
+
+def _has_pip() -> bool:
+    """Whether pip is installed here; looking for its module would wake setuptools' hook on distutils."""
+    try:
+        distribution("pip")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _declared(root: Path) -> dict[str, tuple[str, ...]]:
