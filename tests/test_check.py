@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -212,11 +213,17 @@ def test_a_folder_outside_git_is_a_usage_error(tmp_path: Path) -> None:
     assert "is in no git repository" in done.stderr
 
 
-def test_a_network_that_raises_is_no_verdict(repository: Path) -> None:
+def test_a_network_that_raises_is_no_verdict_and_an_error_in_every_output(
+    repository: Path, tmp_path: Path
+) -> None:
     (repository / "net.py").write_text("def build(scale):\n    raise ValueError('no weights')\n")
-    done = check(repository, "-m", "net.py:build", "-d", "cpu", "--against", "HEAD", code=3)
-    assert "no weights" in done.stdout + done.stderr
+    arguments = ("-m", "net.py:build", "-d", "cpu", "--against", "HEAD", "--format", "junit")
+    done = check(repository, *arguments, "-o", str(tmp_path / "check.xml"), code=3)
+    assert "no weights" in done.stdout
     assert "SLOWER" not in done.stdout
+    (error,) = ElementTree.parse(tmp_path / "check.xml").iter("error")
+    assert "working tree" in error.attrib["message"]
+    assert "no weights" in error.attrib["message"]
 
 
 def make_baseline(folder: Path) -> None:

@@ -88,13 +88,12 @@ def compare_revisions(
     """The log of a whole check: exact costs of both arms, and rounds of pairs until all targets are decided.
 
     A target that one arm lacks, cannot build or cannot run is in the log as `invalid`. Where that arm has no
-    such model or function at all, it is `absent`; a log in which every target is that has no pairs.
+    such model or function at all, it is `absent`. Where every target is one of them, there are no pairs.
     No worktree and no process is left, however this ends.
 
     Raises:
         UsageError: `folder` is in no git repository, there is no such revision, or nothing can be asked so.
-        MeasuringError: an arm does not start or cannot be had, or every target is invalid; the message names
-            the revision and the reason.
+        MeasuringError: an arm does not start or cannot be had; the message names the revision and the reason.
         KeyboardInterrupt: nothing is kept.
     """
     _check_request(request)

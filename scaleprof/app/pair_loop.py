@@ -7,12 +7,11 @@ from typing import Literal, NamedTuple
 
 from scaleprof.app.counting_arms import with_fault
 from scaleprof.engines.arms import PairLostError, TargetFaultError
-from scaleprof.errors import MeasuringError
 from scaleprof.records import Arm, CheckedTarget, CheckPair, CheckTarget
 from scaleprof.reporting.checks_rules import Rules
 from scaleprof.stats.compare import DEFAULT_LIMIT, LOOKS, Judged, comparison_of, decide
 
-Ended = Literal["decided", "looks", "time", "exact"]
+Ended = Literal["decided", "looks", "time", "failed", "exact"]
 
 
 class Wanted(NamedTuple):
@@ -99,29 +98,25 @@ class PairLoop:
         return tuple(self._targets.values())
 
     def run(self, *, exact_only: bool = False) -> Ended:
-        """Measure until there is nothing left to decide; why it ended.
-
-        Raises:
-            MeasuringError: no target is valid.
-        """
-        self._require_valid()
-        if exact_only or not self._valid():
+        """Measure until there is nothing left to decide; why it ended: `failed` if every target did."""
+        if exact_only or all(checked.absent for checked in self._targets.values()):
             return "exact"
         judged: dict[str, Judged] = {}
         for number in range(1, LOOKS[-1] + 1):
             names = [name for name in self._valid() if self._all_looks or _is_open(judged.get(name))]
             if not names:
-                return "decided"
+                break
             if self.pairs and not self._fits(self._longest_s):
                 return "time"
             self._run_pair(number, names)
             judged = self._judge()
+        if not self._valid():
+            return "failed"
         return "looks" if any(_is_undecided(one) for one in judged.values()) else "decided"
 
     def _run_pair(self, number: int, names: Sequence[str]) -> None:
         began_s = self._clock()
         pair = self._pair(number, names)
-        self._require_valid()
         now_s = self._clock()
         self._longest_s = max(self._longest_s, now_s - began_s)
         if pair is not None:
@@ -159,15 +154,6 @@ class PairLoop:
 
     def _valid(self) -> list[str]:
         return [name for name, checked in self._targets.items() if checked.invalid is None]
-
-    def _require_valid(self) -> None:
-        """Refuse to go on with nothing; where all that is wrong is that targets are new, there is a log."""
-        faulty = [checked for checked in self._targets.values() if not checked.absent]
-        if not self._valid() and faulty:
-            more = f" (and {len(faulty) - 1} more)" if len(faulty) > 1 else ""
-            raise MeasuringError(
-                f"nothing can be compared: {faulty[0].target.name}: {faulty[0].invalid}{more}"
-            )
 
     def _judge(self) -> dict[str, Judged]:
         comparisons = {}

@@ -21,7 +21,7 @@ _ENDED = {
     "decided": "every target was decided",
     "looks": "that is the last look",
     "time": "the time was over",
-    "failed": "a worker was lost",
+    "failed": "no target was left",
 }
 # More packages than these are for the JSON, not for a sentence.
 _MOST_PACKAGES = 8
