@@ -193,6 +193,7 @@ def test_options_and_tables_of_the_file_are_what_a_check_goes_by(
         "nets:build/base/0  latency 3 %  latency_ms<=20",
         "nets:other/base/0  latency 10 %",
     ]
+    assert "2 targets against HEAD; nothing was measured. It takes at most about 10 min" in done.stderr
     typed = scaleprof("check", "--against", "HEAD", "--dry-run", "--limit", "latency=1%", check=0)
     assert typed.stdout.count("latency 1 %") == 2
 

@@ -14,7 +14,7 @@ from scaleprof.cli.check_options import DEFAULT_MODEL, check_options
 from scaleprof.cli.config import TABLES
 from scaleprof.cli.options import print_table, say, shown, split_names, split_sizes, write_out
 from scaleprof.errors import ExitCode, UsageError
-from scaleprof.units import parse_duration_s, parse_fraction, plural
+from scaleprof.units import format_duration, parse_duration_s, parse_fraction, plural
 
 if TYPE_CHECKING:
     from scaleprof.app.checking import Checked, CheckFormat
@@ -149,7 +149,7 @@ def _revisions(options: dict[str, Any], rules: Rules, fail_on: Sequence[FailOn])
     noise = parse_fraction(options["pair_noise"], option="--pair-noise")
     targets = list_targets(_asked(options), _workload(options))
     if options["dry_run"]:
-        _show_targets(targets, rules, options["against"] or "the working tree itself")
+        _show_targets(targets, rules, options["against"] or "the working tree itself", options)
         return None
     log = compare_revisions(
         ArmsRequest(
@@ -231,7 +231,7 @@ def _baseline(options: dict[str, Any], rules: Rules, fail_on: Sequence[FailOn]) 
         command=("scaleprof", *sys.argv[1:]),
     )
     if options["dry_run"]:
-        _show_targets(list_baseline(request), rules, str(request.path))
+        _show_targets(list_baseline(request), rules, str(request.path), options)
         return None
     log = check_baseline(
         request,
@@ -243,8 +243,8 @@ def _baseline(options: dict[str, Any], rules: Rules, fail_on: Sequence[FailOn]) 
     return judge(log)
 
 
-def _show_targets(targets: Sequence[CheckTarget], rules: Rules, other: str) -> None:
-    """What would be checked, against what, and by which limits."""
+def _show_targets(targets: Sequence[CheckTarget], rules: Rules, other: str, options: dict[str, Any]) -> None:
+    """What would be checked, against what, by which limits, and how long at most."""
     from scaleprof.stats.compare import DEFAULT_LIMIT
 
     for target in targets:
@@ -252,7 +252,11 @@ def _show_targets(targets: Sequence[CheckTarget], rules: Rules, other: str) -> N
         limit = f"latency {100 * (DEFAULT_LIMIT if given is None else given):.3g} %"
         budgets = [str(budget) for budget in rules.budgets_of(target.name)]
         write_out("  ".join([target.name, limit, *budgets]))
-    say(f"{plural(len(targets), 'target', 'targets')} against {other}; nothing was measured")
+    most = format_duration(parse_duration_s(options["max_time"], option="--max-time"))
+    takes = "seconds: nothing is timed" if options["exact_only"] else f"at most about {most} (--max-time)"
+    say(
+        f"{plural(len(targets), 'target', 'targets')} against {other}; nothing was measured. It takes {takes}"
+    )
 
 
 def _conclude(checked: Checked, format_: str, output: Path | None) -> int:
