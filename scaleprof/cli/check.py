@@ -254,6 +254,8 @@ def _show_targets(targets: Sequence[CheckTarget], rules: Rules, other: str, opti
         write_out("  ".join([target.name, limit, *budgets]))
     most = format_duration(parse_duration_s(options["max_time"], option="--max-time"))
     takes = "seconds: nothing is timed" if options["exact_only"] else f"at most about {most} (--max-time)"
+    if options["baseline"] and options["confirm"] == "auto":
+        takes += ", and as long again for what is flagged"
     say(
         f"{plural(len(targets), 'target', 'targets')} against {other}; nothing was measured. It takes {takes}"
     )

@@ -31,6 +31,18 @@ class LineWriter:
         """Close the file and release its lock."""
         self._file.close()
 
+    def begin(self, header: object) -> None:
+        """Write the first line; a file that cannot take it is closed.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        try:
+            self._write(header)
+        except OutputError:
+            self.close()
+            raise
+
     def __enter__(self) -> Self:
         return self
 

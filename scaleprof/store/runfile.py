@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
-from scaleprof.errors import RunFileError, UsageError
 from scaleprof.records import SCHEMA_VERSION, Record, RunHeader, RunLog
-from scaleprof.store.lines import (
-    LineWriter,
-    TornLineWarning,
-    check_schema,
-    decode_line,
-    open_locked,
-    read_bytes,
-    split_lines,
-    start_of,
-)
+from scaleprof.store.linefile import LineFile
+from scaleprof.store.lines import LineWriter
 
-_decoder: msgspec.json.Decoder[RunHeader | Record] = msgspec.json.Decoder(RunHeader | Record)
+_RUNS = LineFile(
+    "run",
+    schema=SCHEMA_VERSION,
+    header=RunHeader,
+    line=Record,
+    line_noun="record",
+    made_by=lambda path: f"scaleprof sweep -o {path}",
+)
 
 
 def read_run(path: Path) -> RunLog:
@@ -34,27 +28,11 @@ def read_run(path: Path) -> RunLog:
     Raises:
         RunFileError: the file cannot be read, is no run, or has a bad line; names file and line.
     """
-    lines, torn = split_lines(read_bytes(path))
-    if torn and not lines:
-        raise RunFileError(f"{path} is not a scaleprof run: it has no whole line")
-    if not lines:
-        raise RunFileError(
-            f"{path} is not a scaleprof run: it is empty (make one with scaleprof sweep -o {path})"
-        )
-    header = _header(path, lines[0])
+    header, lines = _RUNS.read(path)
     records: dict[tuple[object, ...], Record] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        record = decode_line(_decoder, path, number, line, "record")
-        if not isinstance(record, Record):
-            raise RunFileError(f"{path}:{number} is a second header: a run file has one, in its first line")
+    for record in lines:
         records.pop(record.key, None)
         records[record.key] = record
-    if torn:
-        warnings.warn(
-            f"{path}:{len(lines) + 1} was cut off while it was written; it is dropped",
-            TornLineWarning,
-            stacklevel=2,
-        )
     return RunLog(header, tuple(records.values()))
 
 
@@ -76,16 +54,8 @@ class RunWriter(LineWriter):
             UsageError: `path` exists and `overwrite` is not given, or it is no run, or it is in use.
             OutputError: it cannot be written.
         """
-        check_replaceable(path, overwrite=overwrite)
-        with ExitStack() as on_error:
-            file = open_locked(path)
-            on_error.callback(file.close)
-            # Looked at again under the lock: another process may have written a run there meanwhile.
-            check_replaceable(path, overwrite=overwrite)
-            file.truncate(0)
-            writer = cls(path, file)
-            writer._write(header)
-            on_error.pop_all()
+        writer = cls(path, _RUNS.create(path, overwrite=overwrite))
+        writer.begin(header)
         return writer
 
     @classmethod
@@ -95,14 +65,7 @@ class RunWriter(LineWriter):
         Raises:
             UsageError: there is no run at `path`, or it is in use.
         """
-        check_resumable(path)
-        with ExitStack() as on_error:
-            file = open_locked(path)
-            on_error.callback(file.close)
-            done = read_run(path)
-            file.truncate(read_bytes(path).rfind(b"\n") + 1)
-            on_error.pop_all()
-        return cls(path, file, done)
+        return cls(path, *_RUNS.resume(path, read_run))
 
     def append(self, records: Iterable[Record]) -> None:
         """Write the records and force them to disk.
@@ -120,19 +83,7 @@ def check_replaceable(path: Path, *, overwrite: bool) -> None:
     Raises:
         UsageError: it may not be replaced.
     """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: give the run a file name, such as {path / 'run.jsonl'}")
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    try:
-        lines, _ = split_lines(read_bytes(path))
-        _header(path, lines[0] if lines else b"")
-    except RunFileError:
-        raise UsageError(
-            f"{path} exists and is not a scaleprof run: it is left alone, choose another -o"
-        ) from None
-    if not overwrite:
-        raise UsageError(f"{path} exists: --resume goes on with it, --overwrite replaces it")
+    _RUNS.check_replaceable(path, overwrite=overwrite)
 
 
 def check_resumable(path: Path) -> None:
@@ -141,17 +92,4 @@ def check_resumable(path: Path) -> None:
     Raises:
         UsageError: there is no run at `path`.
     """
-    if not path.exists():
-        raise UsageError(f"--resume: {path} does not exist: leave --resume out to begin it")
-    _header(path, read_bytes(path).partition(b"\n")[0])
-
-
-def _header(path: Path, line: bytes) -> RunHeader:
-    start = start_of(line)
-    if start.get("kind") != "run":
-        raise RunFileError(f"{path} is not a scaleprof run: its first line is no run header")
-    check_schema(path, start, SCHEMA_VERSION)
-    header = decode_line(_decoder, path, 1, line, "record")
-    if not isinstance(header, RunHeader):
-        raise RunFileError(f"{path}:1 is not a run header")
-    return header
+    _RUNS.check_resumable(path)

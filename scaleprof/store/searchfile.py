@@ -7,27 +7,22 @@ their own, which `sweep --strategy @FILE.json` takes; checkpoints of running tri
 from __future__ import annotations
 
 import shutil
-import warnings
-from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
-from scaleprof.errors import RunFileError, UsageError
+from scaleprof.errors import RunFileError
 from scaleprof.records import SEARCH_SCHEMA_VERSION, SearchHeader, SearchLog, Trial
-from scaleprof.store.lines import (
-    LineWriter,
-    TornLineWarning,
-    check_schema,
-    decode_line,
-    open_locked,
-    read_bytes,
-    split_lines,
-    start_of,
-)
+from scaleprof.store.linefile import LineFile
+from scaleprof.store.lines import LineWriter, start_of
 
-_decoder: msgspec.json.Decoder[SearchHeader | Trial] = msgspec.json.Decoder(SearchHeader | Trial)
+_SEARCHES = LineFile(
+    "search",
+    schema=SEARCH_SCHEMA_VERSION,
+    header=SearchHeader,
+    line=Trial,
+    line_noun="trial",
+    made_by=lambda _path: "scaleprof search",
+)
 
 
 def is_search(path: Path) -> bool:
@@ -51,29 +46,14 @@ def read_search(path: Path) -> SearchLog:
     Raises:
         RunFileError: the file cannot be read, is no search, or has a bad line; names file and line.
     """
-    lines, torn = split_lines(read_bytes(path))
-    if not lines:
-        what = "it has no whole line" if torn else "it is empty (make one with scaleprof search)"
-        raise RunFileError(f"{path} is not a scaleprof search: {what}")
-    header = _header(path, lines[0])
+    header, lines = _SEARCHES.read(path)
     known = {candidate.number for candidate in header.candidates}
     trials: dict[tuple[int, float, int], Trial] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        trial = decode_line(_decoder, path, number, line, "trial")
-        if not isinstance(trial, Trial):
-            raise RunFileError(
-                f"{path}:{number} is a second header: a search file has one, in its first line"
-            )
+    for number, trial in enumerate(lines, start=2):
         if trial.candidate not in known:
             raise RunFileError(f"{path}:{number} is a trial of candidate {trial.candidate}, which is none")
         trials.pop(trial.key, None)
         trials[trial.key] = trial
-    if torn:
-        warnings.warn(
-            f"{path}:{len(lines) + 1} was cut off while it was written; it is dropped",
-            TornLineWarning,
-            stacklevel=2,
-        )
     return SearchLog(header, tuple(trials.values()))
 
 
@@ -96,17 +76,9 @@ class SearchWriter(LineWriter):
             UsageError: `path` exists and `overwrite` is not given, or it is no search, or it is in use.
             OutputError: it cannot be written.
         """
-        check_search_replaceable(path, overwrite=overwrite)
-        with ExitStack() as on_error:
-            file = open_locked(path)
-            on_error.callback(file.close)
-            # Looked at again under the lock: another process may have written a search there meanwhile.
-            check_search_replaceable(path, overwrite=overwrite)
-            file.truncate(0)
-            shutil.rmtree(checkpoint_folder(path), ignore_errors=True)
-            writer = cls(path, file)
-            writer._write(header)
-            on_error.pop_all()
+        writer = cls(path, _SEARCHES.create(path, overwrite=overwrite))
+        shutil.rmtree(checkpoint_folder(path), ignore_errors=True)
+        writer.begin(header)
         return writer
 
     @classmethod
@@ -116,14 +88,7 @@ class SearchWriter(LineWriter):
         Raises:
             UsageError: there is no search at `path`, or it is in use.
         """
-        check_search_resumable(path)
-        with ExitStack() as on_error:
-            file = open_locked(path)
-            on_error.callback(file.close)
-            done = read_search(path)
-            file.truncate(read_bytes(path).rfind(b"\n") + 1)
-            on_error.pop_all()
-        return cls(path, file, done)
+        return cls(path, *_SEARCHES.resume(path, read_search))
 
     def append(self, trial: Trial) -> None:
         """Write a trial and force it to disk.
@@ -140,18 +105,7 @@ def check_search_replaceable(path: Path, *, overwrite: bool) -> None:
     Raises:
         UsageError: it may not be replaced.
     """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: give the search a file name, such as {path / 'search.jsonl'}")
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    try:
-        _header(path, read_bytes(path).partition(b"\n")[0])
-    except RunFileError:
-        raise UsageError(
-            f"{path} exists and is not a scaleprof search: it is left alone, choose another -o"
-        ) from None
-    if not overwrite:
-        raise UsageError(f"{path} exists: --resume goes on with it, --overwrite replaces it")
+    _SEARCHES.check_replaceable(path, overwrite=overwrite)
 
 
 def check_search_resumable(path: Path) -> None:
@@ -160,9 +114,7 @@ def check_search_resumable(path: Path) -> None:
     Raises:
         UsageError: there is no search at `path`.
     """
-    if not path.exists():
-        raise UsageError(f"--resume: {path} does not exist: leave --resume out to begin it")
-    _header(path, read_bytes(path).partition(b"\n")[0])
+    _SEARCHES.check_resumable(path)
 
 
 def checkpoint_folder(path: Path) -> Path:
@@ -185,14 +137,3 @@ def bases_path(path: Path) -> Path:
 
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".jsonl")
-
-
-def _header(path: Path, line: bytes) -> SearchHeader:
-    start = start_of(line)
-    if start.get("kind") != "search":
-        raise RunFileError(f"{path} is not a scaleprof search: its first line is no search header")
-    check_schema(path, start, SEARCH_SCHEMA_VERSION)
-    header = decode_line(_decoder, path, 1, line, "search header")
-    if not isinstance(header, SearchHeader):
-        raise RunFileError(f"{path}:1 is not a search header")
-    return header
