@@ -8,27 +8,20 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaleprof.cli.options import (
-    format_option,
-    print_table,
-    say,
-    say_counting,
-    shown,
-    write_out,
-)
+from scaleprof.cli.options import print_table, say, say_counting, shown, write_out
+from scaleprof.cli.search_options import search_options
 from scaleprof.errors import ExitCode, InterruptedSweepError, UsageError
-from scaleprof.scaling.rounding import ROUNDINGS, RoundingName
 from scaleprof.units import format_duration, parse_duration_s, parse_fraction, plural
 
 if TYPE_CHECKING:
     from scaleprof.app.search_files import Written
-    from scaleprof.app.search_prepare import PreparedSearch
+    from scaleprof.app.search_prepare import PreparedSearch, SearchOptions
     from scaleprof.app.search_result import Search
-    from scaleprof.records import CostMetric, SearchHeader, SearchLog
+    from scaleprof.records import SearchHeader, SearchLog
     from scaleprof.reporting.searches_rows import CandidateRow
 
 # What is expected to take longer than this asks first, as a sweep does.
@@ -36,140 +29,8 @@ _ASK_BEYOND_S = 15 * 60
 
 
 @click.command()
-@click.option(
-    "-m",
-    "--model",
-    default="efficientnet_b0",
-    show_default=True,
-    metavar="NAME|FILE.py:FACTORY|MODULE:FACTORY",
-    help="Model to grow (scaleprof models lists the families). The code of FILE or MODULE is executed.",
-)
-@click.option(
-    "--grid-step",
-    type=float,
-    default=0.05,
-    show_default=True,
-    help="Step between bases of the grid, each at least 1.",
-)
-@click.option(
-    "--target-growth",
-    type=float,
-    default=2.0,
-    show_default=True,
-    help="What a candidate costs, as a multiple of the base: D · W² · R².",
-)
-@click.option(
-    "--tolerance",
-    default="10%",
-    show_default=True,
-    metavar="10%",
-    help="How far from the target a candidate's growth may be, nominal and achieved.",
-)
-@click.option(
-    "--cost",
-    type=click.Choice(["macs", "latency_ms"]),
-    default="macs",
-    show_default=True,
-    help="The cost that is to grow to the target: counted, or measured here.",
-)
-@click.option(
-    "--data",
-    metavar="NAME|FOLDER",
-    help="Train on digits (scikit-learn's), a dataset of torchvision's such as cifar10, or a folder with a "
-    "folder of images a class  [default: digits]",
-)
-@click.option(
-    "--objective",
-    metavar="FILE.py:FUNCTION",
-    help="Score by a function of your own instead: FUNCTION(network, spec) returns a score, or a score and "
-    "half its 95 % interval. Its code is executed.",
-)
-@click.option(
-    "--scores",
-    type=click.Path(path_type=Path),
-    metavar="FILE.csv",
-    help="Take scores from a table instead: depth,width,resolution[,phi][,seed],score[,error].",
-)
-@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Of each training.")
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Trials a candidate.")
-@click.option("--input-size", type=click.IntRange(1), help="Side at resolution 1  [default: by the data]")
-@click.option("--batch-size", type=click.IntRange(1), help="Images a step  [default: by the data]")
-@click.option(
-    "--optimizer",
-    type=click.Choice(["adamw", "sgd"]),
-    default="sgd",
-    show_default=True,
-    help="SGD has Nesterov momentum.",
-)
-@click.option("--learning-rate", type=float, help="At its peak  [default: by optimizer and batch]")
-@click.option(
-    "--transfer",
-    is_flag=True,
-    help="Also try what was chosen, 1.2/1.1/1.15 and the controls at φ = 2 and 3.",
-)
-@click.option(
-    "--rounding",
-    type=click.Choice(ROUNDINGS),
-    default="tf",
-    show_default=True,
-    help="How factors become whole layers, channels and pixels.",
-)
-@click.option(
-    "-d", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help="Where to run."
-)
-@click.option("--jobs", type=click.IntRange(1), help="Trials at once  [default: one a GPU, or one a core]")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads of each  [default: 1 on the CPU]")
-@click.option("--timeout", metavar="30m", help="Longest time of one trial  [default: none]")
-@click.option("--resume", is_flag=True, help="Go on with the search in --output.")
-@click.option("--overwrite", is_flag=True, help="Replace the search in --output, and the bases beside it.")
-@click.option("--dry-run", is_flag=True, help="Show candidates, their costs and the time, and stop there.")
-@click.option("--yes", is_flag=True, help="Do not ask before a long search.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Search file  [default: searches/MODEL-TIME.jsonl]",
-)
-@click.option(
-    "--report",
-    "report_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Report to write  [default: reports/, named as the search]",
-)
-@click.option("--no-report", is_flag=True, help="Write no report.")
-@format_option
-def search(
-    model: str,
-    grid_step: float,
-    target_growth: float,
-    tolerance: str,
-    cost: CostMetric,
-    data: str | None,
-    objective: str | None,
-    scores: Path | None,
-    epochs: int,
-    seeds: int,
-    input_size: int | None,
-    batch_size: int | None,
-    optimizer: Literal["adamw", "sgd"],
-    learning_rate: float | None,
-    transfer: bool,
-    rounding: RoundingName,
-    device: str,
-    jobs: int | None,
-    threads: int | None,
-    timeout: str | None,
-    resume: bool,
-    overwrite: bool,
-    dry_run: bool,
-    yes: bool,
-    output: Path | None,
-    report_path: Path | None,
-    no_report: bool,
-    format_: str,
-) -> int:
+@search_options
+def search(**options: Any) -> int:
     """Find the bases of compound scaling for a model, on your data and device.
 
     A small grid of depth, width and resolution bases whose networks cost about twice the base is tried at
@@ -181,96 +42,86 @@ def search(
     scaleprof search -m net.py:build --objective score.py:score
     scaleprof search -m efficientnet_b0 --scores scores.csv
     """
-    _check_flags(
-        resume=resume, overwrite=overwrite, output=output, no_report=no_report, report_path=report_path
-    )
-    _check_sources(data=data, objective=objective, scores=scores)
-    allowed = parse_fraction(tolerance, option="--tolerance")
-    timeout_s = None if timeout is None else parse_duration_s(timeout, option="--timeout")
-    _check_outputs(output, report_path, resume=resume, overwrite=overwrite, no_report=no_report)
+    _check_flags(options)
+    _check_sources(options)
+    output: Path | None = options["output"]
+    _check_outputs(options)
+    asked = _asked(options)
 
-    from scaleprof.app.search_prepare import SearchOptions, prepare_search
+    from scaleprof.app.search_prepare import prepare_search
     from scaleprof.store import read_search
 
-    options = SearchOptions(
-        grid_step=grid_step,
-        target_growth=target_growth,
-        tolerance=allowed,
-        cost=cost,
-        data=data,
-        objective=objective,
-        scores=scores,
-        epochs=epochs,
-        seeds=seeds,
-        input_size=input_size,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        transfer=transfer,
-        rounding=rounding,
-        device=device,
-        jobs=jobs,
-        threads=threads,
-        timeout_s=timeout_s,
-    )
-    held = read_search(output) if resume and output is not None else None
+    held = read_search(output) if options["resume"] and output is not None else None
+    command = ("scaleprof", *sys.argv[1:])
     prepared = prepare_search(
-        model, options, command=("scaleprof", *sys.argv[1:]), held=held, on_done=say_counting, say=say
+        options["model"], asked, command=command, held=held, on_done=say_counting, say=say
     )
     for line in prepared.doubts:
         say(line)
-    if dry_run:
-        return _show_plan(prepared, format_)
-    path, page_path = _paths(prepared, output, report_path)
-    _announce(prepared, held, ask=not yes and sys.stdin.isatty())
-    found = _run(prepared, path, resume=resume, overwrite=overwrite)
-    written = _write(found, path, None if no_report else page_path, format_, overwrite=overwrite)
-    return _conclude(found, written, model)
+    if options["dry_run"]:
+        return _show_plan(prepared, options["format_"])
+    path, page_path = _paths(prepared, output, options["report_path"])
+    _announce(prepared, held, ask=not options["yes"] and sys.stdin.isatty())
+    found = _run(prepared, path, resume=options["resume"], overwrite=options["overwrite"])
+    written = _write(
+        found,
+        path,
+        None if options["no_report"] else page_path,
+        options["format_"],
+        overwrite=options["overwrite"],
+    )
+    return _conclude(found, written, options["model"])
 
 
-def _check_flags(
-    *, resume: bool, overwrite: bool, output: Path | None, no_report: bool, report_path: Path | None
-) -> None:
-    if resume and overwrite:
+def _check_flags(options: dict[str, Any]) -> None:
+    if options["resume"] and options["overwrite"]:
         raise UsageError("--resume and --overwrite exclude each other: go on with the search, or replace it")
-    if (resume or overwrite) and output is None:
-        raise UsageError(
-            f"--{'resume' if resume else 'overwrite'} needs the search that is meant: give it with -o"
-        )
-    if no_report and report_path is not None:
-        raise UsageError(f"--report {report_path} and --no-report exclude each other")
+    needy = next((name for name in ("resume", "overwrite") if options[name]), None)
+    if needy and options["output"] is None:
+        raise UsageError(f"--{needy} needs the search that is meant: give it with -o")
+    if options["no_report"] and options["report_path"] is not None:
+        raise UsageError(f"--report {options['report_path']} and --no-report exclude each other")
 
 
-def _check_sources(*, data: str | None, objective: str | None, scores: Path | None) -> None:
+def _check_sources(options: dict[str, Any]) -> None:
     """One source of scores; digits where none is given."""
     given = [
-        f"{flag} {value}"
-        for flag, value in (("--data", data), ("--objective", objective), ("--scores", scores))
-        if value is not None
+        f"--{name} {options[name]}" for name in ("data", "objective", "scores") if options[name] is not None
     ]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other: a search has one source of scores")
 
 
-def _check_outputs(
-    output: Path | None, report_path: Path | None, *, resume: bool, overwrite: bool, no_report: bool
-) -> None:
+def _check_outputs(options: dict[str, Any]) -> None:
     """Refuse outputs that may not be written before any time is spent on them; default names are new."""
     from scaleprof.app.reporting import check_report_target
     from scaleprof.app.search_files import check_beside
     from scaleprof.store import check_search_replaceable, check_search_resumable
 
+    output: Path | None = options["output"]
+    report_path: Path | None = options["report_path"]
     if output is not None:
-        if resume:
+        if options["resume"]:
             check_search_resumable(output)
         else:
-            check_search_replaceable(output, overwrite=overwrite)
-            check_beside(output, overwrite=overwrite)
+            check_search_replaceable(output, overwrite=options["overwrite"])
+            check_beside(output, overwrite=options["overwrite"])
         report_path = report_path or Path("reports") / f"{output.stem}.html"
     if output is not None and report_path is not None and output.resolve() == report_path.resolve():
         raise UsageError(f"-o {output} and --report {report_path} are one file: give the report another name")
-    if report_path is not None and not no_report:
+    if report_path is not None and not options["no_report"]:
         check_report_target(report_path, "html")
+
+
+def _asked(options: dict[str, Any]) -> SearchOptions:
+    """What is typed, in the words of the search itself."""
+    from scaleprof.app.search_prepare import SearchOptions
+
+    timeout = options["timeout"]
+    given = {name: options[name] for name in SearchOptions.__struct_fields__ if name in options}
+    given["tolerance"] = parse_fraction(options["tolerance"], option="--tolerance")
+    given["timeout_s"] = None if timeout is None else parse_duration_s(timeout, option="--timeout")
+    return SearchOptions(**given)
 
 
 def _paths(prepared: PreparedSearch, output: Path | None, report_path: Path | None) -> tuple[Path, Path]:
