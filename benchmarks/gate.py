@@ -6,6 +6,8 @@ with 0, 2, 3, 5 and 10 % of real work more: products of a part of its input with
 this share of its time. All are in the same pairs, in rounds of random order, and see the same noise. How
 long a product takes inside a network is found first, in one process that runs the same network with and
 without them in turns. Each pair is appended to FILE when it is there; the same command goes on with a file.
+With `--changes 0` further pairs hold the unchanged networks alone, with `--changes 0 5` those and one change:
+false alarms are rare, and it takes many pairs to count them.
 
 `table` draws checks from what was recorded, and prints how often each network is called slower: by
 scaleprof's rule, and by those of other tools on the same samples (`benchmarks/gate_rates.py`).
@@ -28,13 +30,14 @@ from tempfile import TemporaryDirectory
 import msgspec
 import torch
 from gate_networks import NETWORKS, WithWork, build
-from gate_rates import CHANGES, Header, Pair, Recording, as_text, target_name
+from gate_rates import alarms_as_text, as_text
+from gate_recording import CHANGES, Header, Pair, Recording, target_name
 from tables import describe_machine, write_between
 
 from scaleprof.engines.arms import ARMS, Place, Rounds, draw_paddings, open_arms, run_rounds
 from scaleprof.measuring.cpus import quietest_cpus
 from scaleprof.records import Arm, CheckTarget, PairTarget, Workload
-from scaleprof.stats.effects import ROUNDS, pseudo_median
+from scaleprof.stats.effects import ROUNDS, TAU_0, pseudo_median
 
 CALIBRATION_ROUNDS = 150
 CALIBRATED_BY = 120  # products: about 10 %
@@ -147,16 +150,17 @@ def times_ns(measured: Sequence[PairTarget]) -> list[dict[str, list[list[int]]]]
     ]
 
 
-def record(path: Path, pairs: int, rounds: int) -> None:
+def record(path: Path, pairs: int, rounds: int, changes: Sequence[int]) -> None:
     recording = read(path)
     if recording is None:
         recording = Recording(Header(describe_machine(), rounds, calibrate()), [])
         append(path, recording.header)
     header = recording.header
+    names = [target_name(network, change) for network in recording.networks for change in changes]
     with TemporaryDirectory(prefix="scaleprof-gate-") as folder:
         places = make_places(Path(folder), header.products)
         for number in range(len(recording.pairs), pairs):
-            pair = record_pair(number, places, list(header.products), header.rounds)
+            pair = record_pair(number, places, names, header.rounds)
             append(path, pair)
             spent_s = pair.opened_s + pair.built_s + pair.timed_s
             print(f"pair {number + 1} of {pairs}: {spent_s:.0f} s", file=sys.stderr, flush=True)
@@ -169,21 +173,34 @@ def parse() -> argparse.Namespace:
     recorder.add_argument("file", type=Path)
     recorder.add_argument("--pairs", type=int, default=60)
     recorder.add_argument("--rounds", type=int, default=ROUNDS, help="of each pair, in a new file")
+    recorder.add_argument(
+        "--changes",
+        type=int,
+        nargs="+",
+        choices=CHANGES,
+        default=CHANGES,
+        help="that further pairs hold, 0 among them",
+    )
     table = verbs.add_parser("table", help="print how often each rule calls a network slower")
     table.add_argument("file", type=Path)
     table.add_argument("--write", type=Path, metavar="PAGE", help="put it between PAGE's marks, too")
+    table.add_argument("--pair-noise", type=float, default=TAU_0, help="judge as with this, a share")
+    table.add_argument("--after", type=int, default=0, help="false alarms alone, without so many first pairs")
     return parser.parse_args()
 
 
 def main() -> None:
     options = parse()
     if options.verb == "record":
-        record(options.file, options.pairs, options.rounds)
+        record(options.file, options.pairs, options.rounds, sorted({0, *options.changes}))
         return
     recording = read(options.file)
     if recording is None:
         raise SystemExit(f"{options.file} holds no recording: make one with gate.py record")
-    text = as_text(recording)
+    if options.after:
+        print(alarms_as_text(recording.after(options.after), tau_0=options.pair_noise))
+        return
+    text = as_text(recording, tau_0=options.pair_noise)
     print(text)
     if options.write:
         write_between("gate", text, options.write)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -30,6 +31,8 @@ def load(name: str) -> ModuleType:
 
 gate: Any = load("gate")
 rates: Any = load("gate_rates")
+recordings: Any = load("gate_recording")
+rivals: Any = load("gate_rivals")
 networks: Any = load("gate_networks")
 
 
@@ -38,7 +41,9 @@ def simulated(
 ) -> Any:
     """A recording whose changes are `truth` times what their names say."""
     rng = np.random.default_rng(seed)
-    names = [rates.target_name(name, change) for name in ("a", "b", "c") for change in rates.CHANGES]
+    names = [
+        recordings.target_name(name, change) for name in ("a", "b", "c") for change in recordings.CHANGES
+    ]
     lines = []
     for number in range(pairs):
         before_ns, after_ns = {}, {}
@@ -51,8 +56,8 @@ def simulated(
             )
             before_ns[name] = (12e6 * np.exp(spell + own[0])).astype(int).tolist()
             after_ns[name] = (12e6 * np.exp(spell + own[1] + shift)).astype(int).tolist()
-        lines.append(rates.Pair(number, (0,), 4.0, 15.0, 30.0, before_ns, after_ns))
-    return rates.Recording(rates.Header("A machine.", ROUNDS, dict.fromkeys(names, 1)), lines)
+        lines.append(recordings.Pair(number, (0,), 4.0, 15.0, 30.0, before_ns, after_ns))
+    return recordings.Recording(recordings.Header("A machine.", ROUNDS, dict.fromkeys(names, 1)), lines)
 
 
 def test_the_extra_work_is_so_many_products_and_nothing_else() -> None:
@@ -116,9 +121,9 @@ def test_rates_of_simulated_recordings_are_near_their_truth() -> None:
 
 
 def test_an_interval_is_clopper_and_pearsons() -> None:
-    assert rates.Rate(0.0, 30).text == "0.0 % [0–12]"
-    assert rates.Rate(1.0, 30).text == "100.0 % [88–100]"
-    assert rates.Rate(0.5, 10).text == "50.0 % [19–81]"
+    assert recordings.Rate(0.0, 30).text == "0.0 % [0–12]"
+    assert recordings.Rate(1.0, 30).text == "100.0 % [88–100]"
+    assert recordings.Rate(0.5, 10).text == "50.0 % [19–81]"
 
 
 QUIET = np.array([1.00, 1.01, 1.02, 1.01, 1.00, 1.02, 1.01, 1.00, 1.02, 1.01])
@@ -135,14 +140,14 @@ QUIET = np.array([1.00, 1.01, 1.02, 1.01, 1.00, 1.02, 1.01, 1.00, 1.02, 1.01])
     ],
 )
 def test_other_rules_flag_what_their_tools_would(factor: float, flagged: set[str]) -> None:
-    found = {rule.__name__ for rule in rates.RIVALS.values() if rule(QUIET, factor * QUIET)}
+    found = {rule.__name__ for rule in rivals.RIVALS.values() if rule(QUIET, factor * QUIET)}
     assert found == flagged
 
 
 def test_what_is_slower_by_accident_is_flagged_by_thresholds_alone() -> None:
     before_s = np.array([1.0, 1.0, 1.0, 3.0, 0.5])
     after_s = np.array([1.2, 1.2, 0.5, 3.0, 1.2])
-    assert {name for name, rule in rates.RIVALS.items() if rule(before_s, after_s)} == {
+    assert {name for name, rule in rivals.RIVALS.items() if rule(before_s, after_s)} == {
         "pytest-benchmark: median +5 %"
     }
 
@@ -151,9 +156,9 @@ def test_the_table_has_all_rules_all_changes_and_what_was_wanted() -> None:
     text = rates.as_text(simulated(24), orders=4)
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert [line.count(" % [") for line in table[2:15]] == [5] * 13
-    for name in ("scaleprof check**, 8 models", *rates.RIVALS, "| b, 1", "of 5 % caught"):
+    for name in ("scaleprof check**, 8 models", *rivals.RIVALS, "| b, 1", "of 5 % caught"):
         assert name in text
-    assert "24 pairs of processes of 30 rounds" in text
+    assert "30 rounds: 24 with no change" in text
 
 
 def test_runs_one_after_the_other_compare_the_pairs_before_with_those_behind() -> None:
@@ -164,11 +169,38 @@ def test_runs_one_after_the_other_compare_the_pairs_before_with_those_behind() -
         seen.append((before_s[0], after_s[0]))
         return True
 
-    rate = rates.rival_rate_apart(recording, rule, 0)
-    series = recording.series["a", 0]
+    rate = rivals.rival_rate_apart(recording, rule, 0)
+    series = recording.series("a", 0)
     assert seen[:2] == [(series.before_s[n][0], series.after_s[n + 5][0]) for n in (0, 10)]
     assert (rate.share, rate.trials) == (1.0, 6)
 
 
 def test_a_recording_of_too_few_pairs_says_so() -> None:
-    assert rates.as_text(simulated(3)) == "3 pairs are recorded: a check may take 12."
+    assert rates.as_text(simulated(3)) == "3 pairs hold all changes: a check may take 12."
+
+
+def without_changes(pair: Any) -> Any:
+    """The pair as `--changes 0` records it."""
+    names = [name for name in pair.before_ns if name.endswith("_0")]
+    return msgspec.structs.replace(
+        pair,
+        before_ns={name: pair.before_ns[name] for name in names},
+        after_ns={name: pair.after_ns[name] for name in names},
+    )
+
+
+def test_pairs_of_identical_code_alone_count_for_false_alarms_and_for_nothing_else() -> None:
+    whole = simulated(48)
+    mixed = recordings.Recording(
+        whole.header, [*whole.pairs[:24], *(without_changes(pair) for pair in whole.pairs[24:])]
+    )
+    first = recordings.Recording(whole.header, whole.pairs[:24])
+    alarms = [rates.all_checks(one, 0, 3, 2) for one in (whole, mixed, first)]
+    caught = [rates.all_checks(one, 5, 3, 2) for one in (mixed, first)]
+    assert [one.verdict for one in alarms[0]] == [one.verdict for one in alarms[1]]
+    assert len(alarms[1]) > len(alarms[2])
+    assert caught[0] == caught[1]
+    # A pair of three networks takes as long as it took, one of fifteen a fifth of that.
+    assert (mixed.seconds(30, 3), mixed.seconds(3, 3)) == (4 + 45, 4 + 45 / 5)
+    assert "of 30 rounds: 48 with no change, 24 with +2 %, 24 with +3 %," in rates.as_text(mixed, 1)
+    assert rates.alarms_as_text(mixed.after(24), 2).count("false alarms") == 3

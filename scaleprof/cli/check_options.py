@@ -131,7 +131,7 @@ _RULES = [
         "the whole interval is beyond.",
     ),
     click.option(
-        "--pair-noise", default="1.5%", show_default=True, metavar="SHARE",
+        "--pair-noise", default="2%", show_default=True, metavar="SHARE",
         help="By how much fresh pairs of the same code differ (standard deviation); --self-test tells it.",
     ),
     click.option(

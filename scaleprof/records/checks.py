@@ -158,7 +158,7 @@ class CheckHeader(Value, frozen=True):
     seed: int
     before: ArmFacts
     after: ArmFacts
-    tau_0: float = 0.015
+    tau_0: float = 0.02
     limits: tuple[tuple[str, str, float], ...] = ()
     budgets: tuple[str, ...] = ()
     accepted: tuple[tuple[str, str, str, str], ...] = ()

@@ -1,7 +1,7 @@
 """Verdicts on two arms that were timed side by side: whether a change made a target slower.
 
-Targets are looked at after `LOOKS` pairs, and one that is decided stays so. Each look spends its part of 5 %,
-so that all looks together raise false alarms in at most 5 % of checks, however many targets they have.
+Targets are looked at after `LOOKS` pairs, and one that is decided stays so. Each look spends its part of 2 %,
+so that all looks together raise false alarms in at most 2 % of checks, however many targets they have.
 
 Nothing here is a verdict by default: what was not measured, or too little, is `INVALID`, and what is not
 finite is an error.
@@ -32,7 +32,7 @@ Verdict = Literal["PASS", "FASTER", "SLOWER", "INCONCLUSIVE", "INVALID"]
 # Pairs of processes after which verdicts are sought, and the part of `ALPHA` that each look spends. Unchanged
 # targets mostly pass at the first looks; the last one keeps the most for slowdowns near the limit.
 LOOKS = (MIN_PAIRS, 5, 8, 12)
-ALPHA = 0.05
+ALPHA = 0.02
 SPENDING = (0.15, 0.20, 0.25, 0.40)
 
 DEFAULT_LIMIT = 0.02

@@ -30,7 +30,7 @@ MIN_PAIRS = 3
 
 # Identical code in fresh pairs of processes differs by this standard deviation (on logarithms) beyond the
 # noise of the rounds; what is believed before the pairs have spoken weighs as much as `NU_0` of them.
-TAU_0 = 0.015
+TAU_0 = 0.02
 NU_0 = 6
 # Fewer than a dozen pairs cannot show that a machine is better than this.
 MIN_TAU = 0.005
