@@ -34,7 +34,8 @@ from gate_rates import alarms_as_text, as_text
 from gate_recording import CHANGES, Header, Pair, Recording, target_name
 from tables import describe_machine, write_between
 
-from scaleprof.engines.arms import ARMS, Place, Rounds, draw_paddings, open_arms, run_rounds
+from scaleprof.engines.arm_rounds import Rounds, run_rounds
+from scaleprof.engines.arms import ARMS, Place, draw_paddings, open_arms
 from scaleprof.measuring.cpus import quietest_cpus
 from scaleprof.records import Arm, CheckTarget, PairTarget, Workload
 from scaleprof.stats.effects import ROUNDS, TAU_0, pseudo_median

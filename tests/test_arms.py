@@ -25,7 +25,8 @@ from check_builders import (
 
 from scaleprof.app.comparing_arms import compare_revisions
 from scaleprof.app.pair_loop import CheckWatcher, PairLoop, Wanted
-from scaleprof.engines.arms import PairLostError, Place, Rounds, TargetFaultError, arm_environment, run_rounds
+from scaleprof.engines.arm_rounds import PairLostError, Rounds, run_rounds
+from scaleprof.engines.arms import Place, TargetFaultError, arm_environment
 from scaleprof.errors import UsageError
 from scaleprof.measuring.arm_messages import TargetBuilt
 from scaleprof.measuring.rounds import BenchLostError

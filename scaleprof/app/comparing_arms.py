@@ -15,14 +15,8 @@ from scaleprof.app.arm_places import Places, open_places
 from scaleprof.app.counting import now_utc
 from scaleprof.app.counting_arms import Counted, count_arms
 from scaleprof.app.pair_loop import CheckWatcher, PairLoop, Wanted
-from scaleprof.engines.arms import (
-    ARMS,
-    Rounds,
-    TargetFaultError,
-    draw_paddings,
-    open_arms,
-    run_rounds,
-)
+from scaleprof.engines.arm_rounds import Rounds, run_rounds
+from scaleprof.engines.arms import ARMS, TargetFaultError, draw_paddings, open_arms
 from scaleprof.errors import UsageError
 from scaleprof.measuring.cpus import quietest_cpus
 from scaleprof.measuring.references import PROTOCOL_VERSION

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from scaleprof.app.counting_arms import with_fault
-from scaleprof.engines.arms import PairLostError, TargetFaultError
+from scaleprof.engines.arm_rounds import PairLostError
+from scaleprof.engines.arms import TargetFaultError
 from scaleprof.records import Arm, CheckedTarget, CheckPair, CheckTarget
 from scaleprof.reporting.checks_rules import Rules
 from scaleprof.stats.compare import DEFAULT_LIMIT, LOOKS, Judged, comparison_of, decide
