@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from scaleprof.app.choosing import choose
-from scaleprof.app.planning import Forecast, _pack, list_workloads, plan_sweep
+from scaleprof.app.fitting import Forecast, _pack
+from scaleprof.app.planning import plan_sweep
+from scaleprof.app.workloads import list_workloads
 from scaleprof.errors import UsageError
 from scaleprof.measuring import host
 from scaleprof.measuring.presets import make_plan

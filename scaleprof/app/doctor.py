@@ -132,7 +132,7 @@ def _workload(device: str, threads: int | None, *, works: bool) -> Workload:
     if not works:
         resolved = "cpu" if device == "auto" else device
         return Workload(resolved, threads=threads or host.usable_cpus())
-    from scaleprof.app.planning import list_workloads  # imports torch
+    from scaleprof.app.workloads import list_workloads  # imports torch
 
     return list_workloads(host.resolve_device(device), threads=threads)[0]
 

@@ -13,10 +13,11 @@ from scaleprof.app.choosing import Choice
 from scaleprof.app.costs import CostBook
 from scaleprof.app.counting import OnDone
 from scaleprof.app.ledger import Given
-from scaleprof.app.planning import SweepPlan, list_workloads, plan_sweep
+from scaleprof.app.planning import SweepPlan, plan_sweep
 from scaleprof.app.run import Run
 from scaleprof.app.starting import count_start, read_start
 from scaleprof.app.tracks import Track, make_tracks
+from scaleprof.app.workloads import list_workloads
 from scaleprof.engines.local import AllocatorPolicy
 from scaleprof.errors import MeasuringError, UsageError
 from scaleprof.measuring import host

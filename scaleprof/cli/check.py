@@ -189,7 +189,7 @@ def _asked(options: dict[str, Any]) -> Any:
 
 def _workload(options: dict[str, Any]) -> Workload:
     """The one workload of a check of revisions."""
-    from scaleprof.app.planning import list_workloads
+    from scaleprof.app.workloads import list_workloads
     from scaleprof.measuring.host import resolve_device
 
     given: dict[str, Any] = {
