@@ -34,6 +34,9 @@ settings.load_profile("patient")
 
 Scaleprof = Callable[..., subprocess.CompletedProcess[str]]
 
+# Each is made once and takes long: where pytest-xdist runs the tests, those that share one share a process.
+SHARED_FIXTURES = ("measured_sweep", "compared", "solved")
+
 CHROMIUM_FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -43,6 +46,14 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests together that share what takes long to make."""
+    for item in items:
+        for name in SHARED_FIXTURES:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture
