@@ -18,7 +18,9 @@ from scaleprof.app.reporting import render
 from scaleprof.errors import NothingToShowError, UsageError
 from scaleprof.models import FAMILIES
 from scaleprof.records import ModelSpec, Quoted, Record, RunLog, Sustained, Visit, Warmup, Workload
+from scaleprof.reporting.cautions import Caution
 from scaleprof.reporting.comparing import RunComparer
+from scaleprof.reporting.facts import trust_facts
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.page_data import line_styles
 from scaleprof.reporting.rows import CostRow, MeasuredRow, cost_row, measured_row, to_json
@@ -222,6 +224,18 @@ def test_a_failed_row_has_no_number_and_its_reason() -> None:
 def test_a_single_launch_is_marked() -> None:
     assert [warning.code for warning in row_of(make_record(launches=1)).warnings] == ["single_launch"]
     assert row_of(make_record(launches=3)).warnings == ()
+
+
+def test_the_first_screen_names_the_kinds_of_warnings_that_most_models_carry() -> None:
+    codes = [("a_b", "c", "d"), ("a_b", "c"), ("a_b", "a_b"), ()]
+    row = row_of(make_record(launches=3))
+    rows = [
+        msgspec.structs.replace(row, warnings=tuple(Caution(code, "", "") for code in each)) for each in codes
+    ]
+    *_, told = trust_facts(make_log(make_record()), rows)
+    assert (told.label, told.value) == ("With warnings", "3 (a b 3, c 2, 1 more kind)")
+    *_, told = trust_facts(make_log(make_record()), rows[3:])
+    assert (told.value, told.more) == ("0", "")
 
 
 def test_launches_that_disagree_by_a_factor_are_unstable_with_the_reason() -> None:

@@ -15,6 +15,9 @@ from scaleprof.reporting.workloads import FIELDS, words
 from scaleprof.stats.noise import noise_spread, noise_verdict
 from scaleprof.units import format_bytes, plural
 
+# Further kinds of warnings would take more room than the first screen has.
+_NAMED_KINDS = 2
+
 
 class Fact(msgspec.Struct, frozen=True):
     """A label and its text; `alarming` ones are set apart. `more`: the part of the page that tells more."""
@@ -60,14 +63,24 @@ def _doubts(rows: Sequence[MeasuredRow], first: Front | None) -> list[Fact]:
         number for status, number in counts.items() if status not in (*MEASURED_STATUSES, *UNTRIED_STATUSES)
     )
     unsure = 0 if first is None else len({*first.likely, *first.undecided})
-    warned = sum(bool(row.warnings) for row in rows)
     return [
         Fact("Unsure on the front", str(unsure), more="places" if unsure else ""),
         Fact("Unstable", str(counts["unstable"]), counts["unstable"] > 0, "doubts"),
         Fact("Failed", str(failed), failed > 0, "doubts"),
         *(Fact(status.capitalize(), str(counts[status]), more="doubts") for status in untried),
-        Fact("With warnings", str(warned), more="doubts" if warned else ""),
+        _warnings(rows),
     ]
+
+
+def _warnings(rows: Sequence[MeasuredRow]) -> Fact:
+    """How many models carry warnings, and of which kinds most do."""
+    warned = sum(bool(row.warnings) for row in rows)
+    kinds = Counter(code for row in rows for code in sorted({one.code for one in row.warnings})).most_common()
+    named = [f"{code.replace('_', ' ')} {count}" for code, count in kinds[:_NAMED_KINDS]]
+    rest = len(kinds) - _NAMED_KINDS
+    more = [plural(rest, "more kind", "more kinds")] if rest > 0 else []
+    words = f" ({', '.join([*named, *more])})" if named else ""
+    return Fact("With warnings", f"{warned}{words}", more="doubts" if warned else "")
 
 
 def _noise_words(log: RunLog) -> str:
