@@ -198,6 +198,12 @@ def test_options_and_tables_of_the_file_are_what_a_check_goes_by(
     assert typed.stdout.count("latency 1 %") == 2
 
 
+def test_a_race_that_names_nothing_of_ones_own_is_refused(scaleprof: Scaleprof) -> None:
+    done = scaleprof("check", "--against", "HEAD", "--dry-run", check=2)
+    assert "--against races your own code: name it by -m FILE.py:FACTORY" in done.stderr
+    assert "efficientnet_b0/base/0" in scaleprof("check", "--self-test", "--dry-run", check=0).stdout
+
+
 def test_the_same_stands_in_pyproject(scaleprof: Scaleprof, tmp_path: Path) -> None:
     text = CONFIG.replace("[check]", "[tool.scaleprof.check]").replace("[[check.", "[[tool.scaleprof.check.")
     (tmp_path / "pyproject.toml").write_text(text)

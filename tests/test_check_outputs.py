@@ -274,6 +274,21 @@ def test_every_timed_check_tells_the_least_slowdown_it_finds() -> None:
         assert f"{100 * view.detectable[NET]:.3g} % nine times in ten" in terminal(view)
 
 
+def test_pairs_that_differ_by_far_more_than_was_believed_are_a_note() -> None:
+    def noted(bias: float, **header: object) -> list[str]:
+        return [
+            note for note in view_of(bias=bias, header=header).notes if "pairs of processes differ" in note
+        ]
+
+    (note,) = noted(0.15)
+    assert note.startswith(f"{NET}: ")
+    assert "where 2 % was expected" in note
+    assert "--pair-noise" in note
+    assert noted(0.002) == []
+    assert noted(0.15, tau_0=0.15) == []
+    assert noted(0.15, mode="self_test") == []  # that tells it itself
+
+
 def test_a_false_alarm_of_a_self_test_is_told_and_is_no_regression() -> None:
     view = view_of({NET: 0.1}, header={"mode": "self_test"})
     assert view.exit_code == ExitCode.OK
@@ -515,7 +530,10 @@ def test_a_check_without_anything_to_compare_with_names_the_ways(scaleprof: Scal
             ["--against", "HEAD", "--fail-on", "all"],
             "--fail-on 'all' is no such case (known: inconclusive, mismatch, missing)",
         ),
-        (["--against", "HEAD", "--threads", "1,2", "-d", "cpu"], "--threads takes one value"),
+        (
+            ["-m", "a.py:build", "--against", "HEAD", "--threads", "1,2", "-d", "cpu"],
+            "--threads takes one value",
+        ),
         (["--against", "HEAD", "--max-time", "soon"], "--max-time soon is not a duration"),
         (["--replay", "none.json"], "none.json cannot be read"),
         (["--baseline", "x", "--threads", "2"], "--threads has no say with --baseline"),

@@ -177,6 +177,12 @@ def _asked(options: dict[str, Any]) -> Any:
     from scaleprof.scaling.rules import Bases
 
     nothing = not options["models"] and not options["functions"]
+    if nothing and options["against"] is not None:
+        # A family of scaleprof's is the same in both arms: it would pass, whatever was changed.
+        raise UsageError(
+            "--against races your own code: name it by -m FILE.py:FACTORY or --target MODULE:FUNCTION, or in "
+            "the [check] of a scaleprof.toml in this folder"
+        )
     return Asked(
         models=(DEFAULT_MODEL,) if nothing else options["models"],
         functions=options["functions"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 
@@ -23,6 +24,8 @@ _ENDED = {
     "time": "the time was over",
     "failed": "no target was left",
 }
+# Pairs that differ by this many times what is believed of them do so by more than rounds' noise and chance.
+_WIDE_SPREAD = 2.0
 # More packages than these are for the JSON, not for a sentence.
 _MOST_PACKAGES = 8
 
@@ -54,7 +57,7 @@ def view_check(
             else log_findings(log, allowed, judged, today)
         )
         detectable = _detectable(log, allowed, judged)
-        extra = [*_pair_notes(log), *log.notes]
+        extra = [*_pair_notes(log), *([] if self_test else _spread_notes(judged, header.tau_0)), *log.notes]
     code = exit_code(findings, fail_on=failing, timed=not header.exact_only)
     return CheckView(
         mode=header.mode,
@@ -125,6 +128,20 @@ def _pair_notes(log: CheckLog) -> Iterator[str]:
             yield (
                 f"fresh pairs of the same code differ by {plain_percent(tau)} (standard deviation), where "
                 f"{plain_percent(header.tau_0)} was expected: tell others by --pair-noise {100 * tau:.2g}%"
+            )
+
+
+def _spread_notes(judged: Mapping[str, Judged], tau_0: float) -> Iterator[str]:
+    """Targets whose pairs differ by far more than was believed: there a verdict is less sure than it says."""
+    for name, found in judged.items():
+        if found.effect is None:
+            continue
+        spread = found.effect.se * math.sqrt(found.effect.pairs)
+        if spread > _WIDE_SPREAD * tau_0:
+            yield (
+                f"{name}: its pairs of processes differ by {plain_percent(spread)}, where "
+                f"{plain_percent(tau_0)} was expected: the machine is too noisy for its verdict to be sure; "
+                f"--self-test tells by how much, --pair-noise takes it"
             )
 
 
