@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
 from check_logs import STARTED_AT, make_check_header
-from conftest import Scaleprof
+from conftest import Scaleprof, clean_environment
 from msgspec.structs import replace
 
 from scaleprof.app.check_config import read_rules
@@ -202,6 +204,19 @@ def test_a_race_that_names_nothing_of_ones_own_is_refused(scaleprof: Scaleprof) 
     done = scaleprof("check", "--against", "HEAD", "--dry-run", check=2)
     assert "--against races your own code: name it by -m FILE.py:FACTORY" in done.stderr
     assert "efficientnet_b0/base/0" in scaleprof("check", "--self-test", "--dry-run", check=0).stdout
+
+
+def test_in_scaleprofs_own_tree_its_family_is_what_is_raced() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scaleprof", "check", "--against", "HEAD", "--dry-run"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "efficientnet_b0/base/0" in done.stdout
 
 
 def test_the_same_stands_in_pyproject(scaleprof: Scaleprof, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
+import scaleprof
 from scaleprof.cli.check_options import DEFAULT_MODEL, check_options
 from scaleprof.cli.config import TABLES
 from scaleprof.cli.options import print_table, say, shown, split_names, split_sizes, write_out
@@ -177,8 +178,9 @@ def _asked(options: dict[str, Any]) -> Any:
     from scaleprof.scaling.rules import Bases
 
     nothing = not options["models"] and not options["functions"]
-    if nothing and options["against"] is not None:
-        # A family of scaleprof's is the same in both arms: it would pass, whatever was changed.
+    own_tree = Path(scaleprof.__file__).resolve().parents[1]
+    if nothing and options["against"] is not None and not Path.cwd().resolve().is_relative_to(own_tree):
+        # Outside scaleprof's own tree its families are the same in both arms and pass, whatever was changed.
         raise UsageError(
             "--against races your own code: name it by -m FILE.py:FACTORY or --target MODULE:FUNCTION, or in "
             "the [check] of a scaleprof.toml in this folder"

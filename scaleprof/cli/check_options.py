@@ -30,7 +30,8 @@ _TARGETS = [
         "-m", "--model", "models", multiple=True,
         metavar="NAME|FILE.py:FACTORY|MODULE:FACTORY|torchvision:NAME|timm:NAME",
         help="Model to check; repeatable. The code of FILE or MODULE is executed, in each revision.  "
-        f"[default: with --self-test {DEFAULT_MODEL}, with --baseline all models of the run]",
+        f"[default: with --self-test and in scaleprof's own tree {DEFAULT_MODEL}, with --baseline all models "
+        "of the run]",
     ),
     click.option(
         "--target", "functions", multiple=True, metavar="MODULE:FUNCTION",
