@@ -129,6 +129,15 @@ BAD = {
         GOOD + "\n    def example_inputs(scale, n): return None\n",
         "returned NoneType: it returns",
     ),
+    "inputs_without_tensors": (
+        GOOD + "\n    def example_inputs(scale, n): return {'image': None, 'times': 3}\n",
+        "returned no tensor: it returns at least one tensor",
+    ),
+    "inputs_by_number": (
+        GOOD
+        + "\n    import torch\n    def example_inputs(scale, n): return {0: torch.randn(n, 3, 32, 32)}\n",
+        "returned a dictionary with the key 0: its keys are the names of keyword inputs",
+    ),
     "inputs_raise": (GOOD + "\n    def example_inputs(scale): return 1\n", "example_inputs of inputs_raise"),
     "does_not_fit": (
         GOOD.replace("nn.Linear(c, 10)", "nn.Linear(7, 10)"),
@@ -337,6 +346,91 @@ def test_an_architecture_that_fixes_its_input_is_unsupported_beyond_it() -> None
     base, larger = count_families("timm:vit_tiny_patch16_224", strategies="resolution", phi="0..1")
     assert (base.status, larger.status) == ("ok", "unsupported")
     assert "doesn't match model (224)" in (larger.reason or "")
+
+
+# It resizes each image to the size that it was made for.
+RESIZING = "timm:crossvit_tiny_240"
+
+
+def test_a_network_that_resizes_its_image_is_refused_where_the_sweep_moves_resolution(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in (["count"], ["sweep", "-d", "cpu"], ["solve", "-d", "cpu", "--budget", "latency_ms<=10"]):
+        for phi in ("0..2", "-1"):
+            code = run_cli([*verb, "-m", RESIZING, "--strategy", "resolution", f"--phi={phi}"])
+            out, err = capsys.readouterr()
+            assert (code, out, err.count("\n")) == (2, "", 1), err
+            assert f"{RESIZING} ignores resolution: 1.56 G MACs at twice its 240 px too (ask for it" in err
+            assert "--phi 0 alone" in err
+    # A solve moves whatever it starts from.
+    solve = ["solve", "-d", "cpu", "--budget", "latency_ms<=10", "-m", RESIZING, "--strategy", "resolution"]
+    assert run_cli([*solve, "--phi", "0"]) == 2
+    assert "ignores resolution" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="ignores resolution"):
+        count_families(RESIZING, strategies="resolution", phi="1", match="macs")
+    assert list(folder.glob("*.jsonl")) == []
+
+
+def test_a_network_that_resizes_its_image_stands_at_its_own_size() -> None:
+    (row,) = count_families(RESIZING, strategies="resolution", phi="0")
+    assert (row.status, row.input_size) == ("ok", 240)
+    with pytest.warns(LeftOutWarning):
+        ids = [row.spec_id for row in count_families(["resnet18", RESIZING], strategies="width", phi="1")]
+    assert f"{RESIZING}/base/0" in ids
+
+
+def test_a_builder_is_tried_where_the_sweep_moves_it(folder: Path) -> None:
+    capped = (
+        GOOD
+        + """
+    import torch
+    def example_inputs(scale, n): return torch.randn(n, 3, *[min(scale.pixels(32), 32)] * 2)
+    """
+    )
+    write(folder / "capped.py", capped)
+    for phi in ("-1", "-2,0"):
+        rows = count_families("capped.py:build", strategies="resolution", phi=phi)
+        assert (rows[-1].achieved_growth or 1) < 1
+    for phi in ("1", "-1..1"):
+        with pytest.raises(UsageError, match="ignores resolution"):
+            count_families("capped.py:build", strategies="resolution", phi=phi)
+    write(folder / "shallow.py", GOOD.replace("repeats(2)", "repeats(1)"))
+    (row,) = count_families("shallow.py:build", strategies="depth", phi="-1")
+    assert row.status == "ok"  # a half of one layer is one
+
+
+def test_a_network_of_equal_multiply_adds_and_other_activations_is_another_one(folder: Path) -> None:
+    write(
+        folder / "even.py",
+        """
+        import torch
+        from torch import nn
+
+        def build(scale):
+            # 8 · 16 multiply-adds, and 8 · 4 + 4 · 24
+            layers = [nn.Linear(8, 16)] if scale.depth < 2 else [nn.Linear(8, 4), nn.Linear(4, 24)]
+            return nn.Sequential(*layers)
+
+        def example_inputs(scale, n): return torch.randn(n, 8)
+        """,
+    )
+    base, deep = count_families("even.py:build", strategies="depth", phi="0..1")
+    assert (base.macs, deep.macs, deep.status) == (128, 128, "ok")
+
+
+def test_a_network_without_multiply_adds_is_told_by_what_it_writes(folder: Path) -> None:
+    write(
+        folder / "pooling.py",
+        """
+        from torch import nn
+
+        def build(scale): return nn.Sequential(nn.ReLU(), nn.Flatten())
+        """,
+    )
+    (row,) = count_families("pooling.py:build", strategies="resolution", phi="1")
+    assert (row.macs, row.status) == (0, "ok")
+    with pytest.raises(UsageError, match="ignores depth: 0 MACs at twice"):
+        count_families("pooling.py:build", strategies="depth", phi="1")
 
 
 def test_without_timm_its_models_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from scaleprof.app.costs import CostBook
 from scaleprof.app.matching import Matcher
 from scaleprof.errors import CountingError, ModelError, UsageError
 from scaleprof.models.family import Model, why_no_decoding
+from scaleprof.models.fixed import FixedModel
 from scaleprof.models.user import UserModel
 from scaleprof.records import (
     BASE_STRATEGY,
@@ -31,11 +32,12 @@ from scaleprof.reporting.accuracy import AccuracyTable, join
 from scaleprof.reporting.rows import CostRow, cost_row
 from scaleprof.scaling.rounding import RoundingName, Scale
 from scaleprof.scaling.rules import DEFAULT_STRATEGIES, DIMENSIONS, Bases, dimensions
-from scaleprof.scaling.sweep import Family, base_spec, expand, make_spec, requests
+from scaleprof.scaling.sweep import Family, base_spec, expand, make_spec, requests, scale_at
 from scaleprof.units import format_count
 
-# A builder that heeds a factor makes another network when that doubles.
-_PROBE_FACTOR = 2.0
+# A network that heeds a factor is another one when that doubles, or when it halves. Halves come second: one
+# layer has no half.
+_TWICE, _HALF = 2.0, 0.5
 
 # Told of (models done, models in all) while specs are solved and counted.
 OnDone = Callable[[int, int], None]
@@ -74,17 +76,25 @@ def count_families(
 
 
 def count_choice(
-    choice: Choice, on_done: OnDone = lambda _done, _total: None, *, mode: Mode = "infer"
+    choice: Choice,
+    on_done: OnDone = lambda _done, _total: None,
+    *,
+    mode: Mode = "infer",
+    costs: CostBook | None = None,
 ) -> list[Counted]:
     """The distinct models of a choice, each with its cost; matched, if that was asked for.
 
+    Args:
+        choice: what is counted.
+        on_done: called with (models done, models in all).
+        mode: of the passes that are counted.
+        costs: where counts are kept, in its own mode; a new book if left out.
+
     Raises:
-        UsageError: a scale that a model cannot have, or a person's builder that fails or ignores a factor.
+        UsageError: a scale that a model cannot have, or a model that `check_models` refuses.
     """
-    costs = CostBook(mode)
-    for model in choice.models.values():
-        if isinstance(model, UserModel) and mode != "decode":
-            check_builder(model, choice, costs)
+    costs = costs or CostBook(mode)
+    check_models(choice, costs)
     specs = _list_specs(choice, costs, on_done)
     counted = []
     for one in count_specs(choice, specs, costs):
@@ -140,44 +150,91 @@ def count_specs(choice: Choice, specs: Sequence[ModelSpec], costs: CostBook) -> 
         )
 
 
+def check_models(choice: Choice, costs: CostBook) -> None:
+    """Check that each model of a choice is another network where the sweep moves a factor of it.
+
+    Families heed all factors. In decode mode no model but a family runs, and nothing is checked.
+
+    Raises:
+        UsageError: a user's builder that fails, or a model that ignores such a factor.
+    """
+    if costs.mode == "decode":
+        return
+    for model in choice.models.values():
+        if isinstance(model, UserModel):
+            check_builder(model, choice, costs)
+        elif isinstance(model, FixedModel):
+            _check_fixed(model, choice, costs)
+
+
 def check_builder(model: UserModel, choice: Choice, costs: CostBook) -> None:
-    """See that a person's builder works, and heeds each factor that the sweep moves.
+    """Check that a user's builder works, and heeds each factor that the sweep moves.
 
     Raises:
         UsageError: it raised, returned no module, or made the same network at twice a factor.
     """
-    rounding = choice.sweep.rounding
     try:
-        base = costs.cost(model, base_spec(model, rounding))
+        base = costs.cost(model, base_spec(model, choice.sweep.rounding))
     except CountingError as error:
         px = model.base_input_size
         fed = (
             "" if model.make_inputs else f" (it was given one image, [1, 3, {px}, {px}]; see example_inputs)"
         )
         raise UsageError(f"{model.reference}: {error}{fed}") from error
-    for name in _moved(choice, model):
-        doubled = Scale(**{name: _PROBE_FACTOR}, rounding=rounding)
-        try:
-            cost = costs.cost(model, make_spec(model, name, 1, doubled))
-        except (UsageError, CountingError):
-            continue  # twice as large may be too large; the sweep's own models are checked when counted
-        if cost.macs == base.macs:
-            others = ",".join(other for other in _moved(choice, model) if other != name) or "another"
-            raise UsageError(
-                f"{model.reference} ignores {name}: {format_count(base.macs)} MACs at twice the {name} too "
-                f"(use scale.{name}, or leave it out: --strategy {others})"
-            )
+    name = _ignored(model, choice, costs, base)
+    if name is not None:
+        others = ",".join(other for other in _moved(choice, model) if other != name) or "another"
+        raise UsageError(
+            f"{model.reference} ignores {name}: {format_count(base.macs)} MACs at twice the {name} too "
+            f"(use scale.{name}, or leave it out: --strategy {others})"
+        )
 
 
-def _moved(choice: Choice, model: Model) -> tuple[str, ...]:
-    """The dimensions in which the sweep moves this model."""
+def _check_fixed(model: FixedModel, choice: Choice, costs: CostBook) -> None:
+    """Check that a network as it is works on larger images, and does not resize them to its own size."""
+    spec = base_spec(model, choice.sweep.rounding)
+    try:
+        base = costs.cost(model, spec)
+    except (CountingError, ModelError):
+        return  # its rows say so
+    name = _ignored(model, choice, costs, base)
+    if name is not None:
+        raise UsageError(
+            f"{model.name} ignores {name}: {format_count(base.macs)} MACs at twice its {spec.input_size} px "
+            f"too (ask for it at --phi 0 alone, or use another network)"
+        )
+
+
+def _ignored(model: Model, choice: Choice, costs: CostBook, base: Cost) -> str | None:
+    """The first dimension that the sweep moves and the model ignores."""
+    for name, grows in _moved(choice, model).items():
+        factors = (_TWICE,) if grows else (_TWICE, _HALF)
+        scales = (Scale(**{name: factor}, rounding=choice.sweep.rounding) for factor in factors)
+        if not any(_heeds(model, name, scale, costs, base) for scale in scales):
+            return name
+    return None
+
+
+def _heeds(model: Model, name: str, scale: Scale, costs: CostBook, base: Cost) -> bool:
+    """Whether a model costs something else at a scale than at its base, or cannot be had there."""
+    try:
+        cost = costs.cost(model, make_spec(model, name, 1, scale))
+    except (UsageError, CountingError, ModelError):
+        return True  # twice as large may be too large; the sweep's own models are checked when counted
+    if base.macs == 0:
+        return cost.macs > 0 or cost.written_bytes != base.written_bytes
+    return (cost.macs, cost.activations) != (base.macs, base.activations)
+
+
+def _moved(choice: Choice, model: Model) -> dict[str, bool]:
+    """The dimensions in which the sweep moves this model, each with whether it ever grows in it."""
     sweep = choice.sweep
-    moved = {
-        name
-        for strategy, _ in requests(sweep, model)
-        for name in dimensions(strategy, sweep.bases_of(strategy))
-    }
-    return tuple(name for name in DIMENSIONS if name in moved)
+    grows: dict[str, bool] = {}
+    for strategy, phi in requests(sweep, model):
+        scale = scale_at(sweep, strategy, phi)
+        for name in dimensions(strategy, sweep.bases_of(strategy)):
+            grows[name] = grows.get(name, False) or getattr(scale, name) > 1
+    return {name: grows[name] for name in DIMENSIONS if name in grows}
 
 
 def _list_specs(choice: Choice, costs: CostBook, on_done: OnDone) -> list[ModelSpec]:

@@ -11,7 +11,7 @@ import msgspec
 
 from scaleprof.app.choosing import Choice
 from scaleprof.app.costs import CostBook
-from scaleprof.app.counting import OnDone
+from scaleprof.app.counting import OnDone, check_models
 from scaleprof.app.ledger import Given
 from scaleprof.app.planning import SweepPlan, plan_sweep
 from scaleprof.app.run import Run
@@ -26,6 +26,7 @@ from scaleprof.records import PUBLISHED_STRATEGY, Plan, RunLog, Workload
 from scaleprof.reporting.budgets import Budget, parse_budgets
 from scaleprof.reporting.rows import measured_rows
 from scaleprof.reporting.workloads import varying
+from scaleprof.scaling.sweep import PhiValues
 from scaleprof.units import MS_PER_S
 
 # A search by straight lines is there after two or three; where noise leads it about, more do not help.
@@ -112,9 +113,10 @@ def plan_solve(
     costs = CostBook(workload.mode)
     tracks = tuple(make_tracks(choice, costs))
     parts = {"seed": seed, "allocator": allocator, "device": workload.device, **axes}
+    check_models(_moving(choice), costs)
     start = known = None
     if given is None:
-        counted = count_start(choice, tracks, costs, workload.mode, on_done)
+        counted = count_start(choice, tracks, costs, on_done)
         start = plan_sweep(choice, counted=counted, plan=_starting_plan(plan), **parts)
         if not start.groups:
             raise MeasuringError(f"no model can be measured: {next(iter(start.unfit.values())).reason}")
@@ -122,6 +124,13 @@ def plan_solve(
         known = read_start(given.log if isinstance(given, Run) else Path(given), choice, tracks, workload)
     pass_s = _typical_pass_s(budgets, start, known)
     return SolvePlan(choice, budgets, workload, plan, seed, allocator, costs, tracks, start, known, pass_s)
+
+
+def _moving(choice: Choice) -> Choice:
+    """The choice with a φ to move to, since a solve moves along its strategies whatever it starts from."""
+    if any(choice.sweep.phi.numbers):
+        return choice
+    return msgspec.structs.replace(choice, sweep=msgspec.structs.replace(choice.sweep, phi=PhiValues((1,))))
 
 
 def _starting_plan(plan: Plan) -> Plan:

@@ -11,18 +11,16 @@ from scaleprof.app.counting import Counted, OnDone, count_choice, count_specs
 from scaleprof.app.ledger import Given, check_protocol
 from scaleprof.app.tracks import Track
 from scaleprof.errors import UsageError
-from scaleprof.records import BASE_STRATEGY, Mode, ModelSpec, Phi, Record, RunLog, Workload
+from scaleprof.records import BASE_STRATEGY, ModelSpec, Phi, Record, RunLog, Workload
 from scaleprof.reporting.workloads import FIELDS
 from scaleprof.store import read_run
 
 _FLAGS = {"memory_format": "--memory-format", "batch_size": "--batch-size"}
 
 
-def count_start(
-    choice: Choice, tracks: Sequence[Track], costs: CostBook, mode: Mode, on_done: OnDone
-) -> list[Counted]:
+def count_start(choice: Choice, tracks: Sequence[Track], costs: CostBook, on_done: OnDone) -> list[Counted]:
     """The models of the starting curve, each base first; the tracks are told which of them are theirs."""
-    counted = count_choice(choice, on_done, mode=mode)
+    counted = count_choice(choice, on_done, costs=costs)
     held = {one.spec.identity: one for one in counted}
     bases = {track.model.name: track.specs[0] for track in tracks}
     lacking = [spec for spec in bases.values() if spec.identity not in held]

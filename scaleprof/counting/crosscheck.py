@@ -16,8 +16,10 @@ import msgspec
 import torch
 from torch import nn
 
-from scaleprof.counting.counter import Trace, in_parts, trace
+from scaleprof.counting.counter import Trace, alone_in_parts, trace
 from scaleprof.counting.ledger import ATTENTION, Tally
+from scaleprof.errors import NETWORK_ERRORS, CountingError
+from scaleprof.records import UncountedOperator
 
 _RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
 # fvcore's names of what both count, by the kind of arithmetic.
@@ -46,6 +48,7 @@ class CrossCheck(msgspec.Struct, frozen=True):
     Attributes:
         unexplained: MACs of the difference that no line has a reason for.
         unsupported: operators that fvcore saw and has no formula for, with their calls.
+        unknown: operators that we saw and have no formula for.
     """
 
     ours: int
@@ -53,13 +56,14 @@ class CrossCheck(msgspec.Struct, frozen=True):
     lines: tuple[CheckLine, ...]
     unexplained: int
     unsupported: dict[str, int]
+    unknown: tuple[UncountedOperator, ...]
 
 
-def cross_check(module: nn.Module, *inputs: Any) -> CrossCheck:
+def cross_check(module: nn.Module, *inputs: torch.Tensor) -> CrossCheck:
     """Count a real module on real inputs with both counters.
 
     Raises:
-        CountingError: the module cannot be run.
+        CountingError: the module cannot be run, or fvcore cannot trace it.
     """
     ours = trace(module, *inputs)
     theirs, unsupported = _fvcore(module, inputs)
@@ -70,15 +74,16 @@ def cross_check(module: nn.Module, *inputs: Any) -> CrossCheck:
         lines=lines,
         unexplained=sum(line.difference for line in lines if line.explanation is None),
         unsupported=dict(unsupported),
+        unknown=ours.cost.uncounted,
     )
 
 
 def _fvcore(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Counter[str], Counter[str]]:
     level = logging.getLogger("fvcore").level
     logging.getLogger("fvcore").setLevel(logging.ERROR)
-    training = module.training
+    training = [(part, part.training) for part in module.modules()]
     try:
-        with warnings.catch_warnings(), torch.no_grad(), in_parts("meta"):
+        with warnings.catch_warnings(), torch.no_grad(), alone_in_parts():
             warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which warns of its own end
             from fvcore.nn import FlopCountAnalysis
 
@@ -86,8 +91,12 @@ def _fvcore(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Counter[str], C
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
             counted = Counter({name: int(macs) for name, macs in analysis.by_operator().items()})
             return counted, Counter(analysis.unsupported_ops())
+    except NETWORK_ERRORS as error:
+        words = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CountingError(f"fvcore cannot trace {type(module).__name__}: {words}") from error
     finally:
-        module.train(training)
+        for part, was_training in training:
+            part.training = was_training
         logging.getLogger("fvcore").setLevel(level)
 
 
@@ -144,7 +153,7 @@ def _group(operator: str) -> str:
 
 
 def _recurrent_macs(ours: Trace) -> int:
-    paths = [path for path, module in ours.twin.named_modules() if isinstance(module, _RECURRENT)]
-    whole = isinstance(ours.twin, _RECURRENT)
+    paths = [path for path, module in ours.places if isinstance(module, _RECURRENT)]
+    whole = isinstance(ours.network, _RECURRENT)
     tallies = ours.ledger.by_operator() if whole else ours.ledger.within(*paths)
     return sum(tally["macs"] for tally in tallies.values()) if paths or whole else 0

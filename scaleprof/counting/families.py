@@ -10,10 +10,11 @@ import msgspec
 import torch
 from torch import nn
 
-from scaleprof.counting.counter import Trace, bytes_of, make_cost, trace
+from scaleprof.counting.counter import Call, Trace, count_weight_bytes, make_cost, trace_call
 from scaleprof.counting.ledger import Tally
 from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.models.family import LastBlock, Model, ModelFamily, inputs_for, many
+from scaleprof.models.packed import count_params
 from scaleprof.records import Cost, Mode, ModelSpec, Shape
 
 
@@ -51,10 +52,11 @@ def trace_spec(model: Model, spec: ModelSpec, mode: Mode = "infer") -> Trace:
         try:
             with building:
                 network, inputs = model.build(spec), inputs_for(model, spec, 1, mode)
-            return trace(network, *inputs, mode=mode, spend=True)
+            return trace_call(network, Call(tuple(inputs), inputs.keywords), mode, spend=True)
         except NETWORK_ERRORS:
             continue
-    return trace(model.build(spec), *inputs_for(model, spec, 1, mode), mode=mode)
+    network, inputs = model.build(spec), inputs_for(model, spec, 1, mode)
+    return trace_call(network, Call(tuple(inputs), inputs.keywords), mode)
 
 
 @contextmanager
@@ -87,16 +89,13 @@ def _count_family(model: ModelFamily, last_block: LastBlock, spec: ModelSpec, sh
             paths = last_block(short_shape, stage)
             for name, tally in short.ledger.within(*paths).items():
                 tallies[name].update({key: copies * value for key, value in tally.items()})
-            blocks = [short.twin.get_submodule(path) for path in paths]
-            params += copies * sum(p.numel() for block in blocks for p in block.parameters())
-            weight_bytes += copies * sum(map(_weight_bytes, blocks))
+            blocks = [short.network.get_submodule(path) for path in paths]
+            params += copies * sum(map(count_params, blocks))
+            weight_bytes += copies * sum(map(count_weight_bytes, blocks))
     return make_cost(
         tallies,
         params=params,
         weight_bytes=weight_bytes,
         peak_activation_bytes=short.cost.peak_activation_bytes,
+        assumptions=short.cost.assumptions,
     )
-
-
-def _weight_bytes(module: nn.Module) -> int:
-    return bytes_of([*module.parameters(), *module.buffers()])

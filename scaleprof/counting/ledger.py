@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
-from scaleprof.counting.operators import is_free, macs_formula, operator_name
+from scaleprof.counting import higher_order
+from scaleprof.counting.formulas import COMPLEX_FACTOR, is_fused_attention, score_elements
+from scaleprof.counting.operators import Operator, describe
+from scaleprof.counting.tensors import (
+    bytes_in_memory,
+    dense_bytes,
+    elements_of,
+    first_of,
+    storages_of,
+    tensors_of,
+)
 
 ATTENTION = "scaled_dot_product_attention"
 # The place of `training` among the arguments of native_batch_norm.
@@ -30,44 +43,91 @@ class Ledger(TorchDispatchMode):
 
     Attributes:
         tallies: what was added up, by (module path, operator).
+        assumptions: what was taken for granted where only values would tell.
         peak_bytes: the most bytes of results alive at once, inputs included, weights not.
         forward: whether a forward pass is being watched; only its outputs are activations.
+        saw_complex: whether a result was complex.
     """
 
-    supports_higher_order_operators = True  # they come here too, to be named
+    supports_higher_order_operators = True
 
-    def __init__(self, weights: Iterable[torch.Tensor]) -> None:
+    def __init__(
+        self,
+        weights: Iterable[torch.Tensor],
+        device: Literal["meta", "cpu"] = "meta",
+        *,
+        has_no_values: bool = False,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tallies: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)
+        self.assumptions: dict[str, None] = {}
         self.peak_bytes = 0
         self.forward = True
+        self.saw_complex = False
+        self.device, self.has_no_values = device, has_no_values
         self._paths = [""]
+        self._turns: Counter[tuple[str, ...]] = Counter()
         self._whole: str | None = None
         self._live_bytes = 0
-        self._alive: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+        self._alive: weakref.WeakSet[Any] = weakref.WeakSet()
         for tensor in weights:  # known from the start, so that views of weights are no activations
-            self._alive.add(tensor.untyped_storage())
-
-    def follow(self, network: nn.Module) -> None:
-        """Note in which module an operator runs; the hooks stay on the network, which is a copy.
-
-        Scripted modules take no hooks: what runs in them is noted of the module around them.
-        """
-        for path, module in network.named_modules():
-            if isinstance(module, torch.jit.ScriptModule):
-                continue
-            module.register_forward_pre_hook(lambda *_, path=path: self._paths.append(path))
-            module.register_forward_hook(lambda *_: self._leave(), always_call=True)
+            self._alive.update(storages_of(tensor))
 
     @contextmanager
-    def as_one(self, name: str) -> Iterator[None]:
-        """Name all operators within after the call that they are parts of, which is one call."""
-        before, self._whole = self._whole, name
-        self.tallies[self._paths[-1], name]["calls"] += 1
+    def following(self, places: Iterable[tuple[str, nn.Module]]) -> Iterator[None]:
+        """Note in which module an operator runs.
+
+        Scripted modules take no hooks: what runs in them is noted of the module around them.
+
+        Args:
+            places: every module with its path, or with each of several.
+        """
+        paths: dict[nn.Module, tuple[str, ...]] = {}
+        for path, module in places:
+            paths[module] = (*paths.get(module, ()), path)
+        hooks = []
+        for module, known in paths.items():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
+            before = module.register_forward_pre_hook(
+                lambda *_, known=known: self._enter(known), prepend=True
+            )
+            after = module.register_forward_hook(lambda *_: self._leave(), always_call=True)
+            hooks += [before, after]
         try:
             yield
         finally:
+            for hook in hooks:
+                hook.remove()
+
+    @contextmanager
+    def as_one(self, name: str) -> Iterator[Tally]:
+        """Name all operators within after the call that they are parts of, which is one call."""
+        before, self._whole = self._whole, self._whole or name
+        tally = self.tallies[self._paths[-1], self._whole]
+        tally["calls"] += before is None
+        try:
+            yield tally
+        finally:
             self._whole = before
+
+    @contextmanager
+    def aside(self) -> Iterator[defaultdict[tuple[str, str], Tally]]:
+        """Add up what runs within on its own; `merge` takes it over."""
+        before, self.tallies = self.tallies, defaultdict(Tally)
+        try:
+            yield self.tallies
+        finally:
+            self.tallies = before
+
+    def merge(self, tallies: dict[tuple[str, str], Tally]) -> None:
+        """Take over what was added up aside."""
+        for key, tally in tallies.items():
+            self.tallies[key].update(tally)
+
+    def assume(self, words: str) -> None:
+        """Note what is taken for granted where only values would tell."""
+        self.assumptions[words] = None
 
     def by_operator(self) -> dict[str, Tally]:
         """The tallies of the whole network, by operator."""
@@ -89,65 +149,107 @@ class Ledger(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if not isinstance(func, torch._ops.OpOverload):
-            return self._run_unknown(func, args, kwargs)
-        formula, free = macs_formula(func), is_free(func)
-        if formula is None and not free:
-            # A composite operator may hide counted ones: look inside it first.
+            return higher_order.run(self, func, args, kwargs)
+        known = describe(func)
+        if known.kind == "composite":  # it may hide counted ones: look inside it
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        name = operator_name(func)
-        result = _normalised(args) if _is_norm_on_meta(name, args) else func(*args, **kwargs)
+        tensors = tensors_of((args, kwargs))
+        if self.device == "meta" and not all(tensor.is_meta for tensor in tensors):
+            args, kwargs, tensors = self._on_meta(args, kwargs, tensors)
+        elif known.name == "_to_copy" and self.device == "meta" and "device" in kwargs:
+            kwargs = {**kwargs, "device": torch.device("meta")}  # what has no values has none elsewhere
+        made = _RESULTS.get(known.name) if self.device == "meta" else None
+        result = func(*args, **kwargs) if made is None or not args[0].is_meta else made(args, kwargs)
         self.keep_alive(result)
         if func.is_view:
             return result
-        tally = self._tally(name)
-        self._add_traffic(tally, (args, kwargs), result)
-        if formula is not None:
-            tally["macs"] += formula(*args, **kwargs, out_val=result)
-            tally["activations"] += _elements(result) if self.forward else 0
-        elif not free:
-            tally["uncounted"] += _elements(result)
+        tally = self.tally(known.name)
+        self.add_traffic(tally, tensors, result)
+        if known.macs is not None:
+            self._add_product(tally, known, args, kwargs, result, tensors)
+        elif known.kind != "free":
+            tally["uncounted"] += elements_of(result)
         return result
 
     def keep_alive(self, tensors: Any) -> None:
         """Count the storages of these tensors as alive until they are freed."""
-        for tensor in _tensors(tensors):
-            self._watch(tensor.untyped_storage())
+        for tensor in tensors_of(tensors):
+            self.saw_complex = self.saw_complex or tensor.is_complex()
+            for storage in storages_of(tensor):
+                self._watch(storage)
         self.peak_bytes = max(self.peak_bytes, self._live_bytes)
 
-    def _tally(self, name: str) -> Tally:
+    def tally(self, name: str) -> Tally:
+        """The tally of an operator that is called where the pass is now."""
         tally = self.tallies[self._paths[-1], self._whole or name]
         tally["calls"] += self._whole is None
         return tally
 
+    def add_traffic(self, tally: Tally, inputs: Sequence[torch.Tensor], result: Any) -> None:
+        """Add the bytes of an operator's tensors."""
+        tally["read_bytes"] += sum(map(bytes_in_memory, inputs))
+        tally["written_bytes"] += sum(map(bytes_in_memory, tensors_of(result)))
+
+    def _add_product(
+        self,
+        tally: Tally,
+        known: Operator,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        tensors: Sequence[torch.Tensor],
+    ) -> None:
+        assert known.macs is not None
+        macs = known.macs(*args, **kwargs, out_val=result)
+        is_fused = is_fused_attention(known.full_name)
+        if self.forward:
+            tally["activations"] += elements_of(first_of(result))
+            tally["activations"] += score_elements(known.full_name, args, macs) if is_fused else 0
+        if any(tensor.is_complex() for tensor in tensors):
+            macs *= COMPLEX_FACTOR
+        tally["macs"] += macs
+        if "grouped_mm" in known.full_name and tensors[-1].is_meta and len(tensors) > len(args[:2]):
+            self.assume(f"{known.name}: every row is in a group, which only the offsets' values would tell")
+
+    def _on_meta(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[torch.Tensor]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], list[torch.Tensor]]:
+        """The arguments without values, where an operator mixes tensors with and without: a cached table."""
+        if not any(tensor.is_meta for tensor in tensors):
+            return args, kwargs, tensors
+        args, kwargs = tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), (args, kwargs))
+        return args, kwargs, tensors_of((args, kwargs))
+
+    def _enter(self, known: tuple[str, ...]) -> None:
+        """Go into a module by the path that leads on from here; a module has several if it is shared."""
+        if len(known) == 1:
+            self._paths.append(known[0])
+            return
+        here = f"{self._paths[-1]}." if self._paths[-1] else ""
+        nearest = [path for path in known if path.startswith(here)] or list(known)
+        depth = min(path.count(".") for path in nearest)
+        nearest = [path for path in nearest if path.count(".") == depth]
+        # One parent may hold it under several names: its calls are theirs in turn.
+        turn = self._turns[tuple(nearest)]
+        self._turns[tuple(nearest)] += 1
+        self._paths.append(nearest[turn % len(nearest)])
+
     def _leave(self) -> None:
         self._paths.pop()
 
-    def _add_traffic(self, tally: Tally, inputs: Any, result: Any) -> None:
-        tally["read_bytes"] += sum(map(_bytes, _tensors(inputs)))
-        tally["written_bytes"] += sum(map(_bytes, _tensors(result)))
-
-    def _watch(self, storage: torch.UntypedStorage) -> None:
+    def _watch(self, storage: Any) -> None:
         if storage in self._alive:
             return
         self._alive.add(storage)
-        size_bytes = storage.nbytes()
+        size_bytes = storage.nbytes() if isinstance(storage, torch.UntypedStorage) else dense_bytes(storage)
         self._live_bytes += size_bytes
         weakref.finalize(storage, self._release, size_bytes)
 
     def _release(self, size_bytes: int) -> None:
         self._live_bytes -= size_bytes
-
-    def _run_unknown(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A higher-order operator: it runs, and is named as uncounted."""
-        result = func(*args, **kwargs)
-        self.keep_alive(result)
-        tally = self._tally(str(func))
-        self._add_traffic(tally, (args, kwargs), result)
-        tally["uncounted"] += _elements(result)
-        return result
 
 
 @contextmanager
@@ -155,12 +257,15 @@ def attention_whole(ledger: Ledger) -> Iterator[None]:
     """Have the ledger see attention as the one call that people write, whichever kernel torch takes for it.
 
     torch takes the call apart before any dispatch mode sees it, so that it is wrapped where it is called
-    from, for the time of a pass.
+    from, for the time of a pass and for the thread that counts.
     """
     functional = torch.nn.functional
     attention = functional.scaled_dot_product_attention
+    counting = threading.get_ident()
 
     def whole(*args: Any, **kwargs: Any) -> torch.Tensor:
+        if threading.get_ident() != counting:
+            return attention(*args, **kwargs)
         with ledger.as_one(ATTENTION):
             return attention(*args, **kwargs)
 
@@ -171,11 +276,47 @@ def attention_whole(ledger: Ledger) -> Iterator[None]:
         functional.scaled_dot_product_attention = attention
 
 
-def _is_norm_on_meta(name: str, args: tuple[Any, ...]) -> bool:
-    return name == "native_batch_norm" and len(args) > _TRAINING and args[0].device.type == "meta"
+_CONVOLUTIONS: frozenset[Any] = frozenset(
+    getattr(torch, f"conv{kind}{rank}d") for kind in ("", "_transpose") for rank in (1, 2, 3)
+)
 
 
-def _normalised(args: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+class ComplexConvolutions(TorchFunctionMode):
+    """Complex convolutions as four real ones, which is what they cost.
+
+    torch takes them apart into three before any dispatch mode sees them (Gauss's trick), and other complex
+    products into four.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in _CONVOLUTIONS or not any(one.is_complex() for one in tensors_of((args, kwargs))):
+            return func(*args, **kwargs)
+        return self._in_four(func, *args, **kwargs)
+
+    def _in_four(
+        self, func: Any, input: Any, weight: Any, bias: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        with self._ledger.as_one("convolution") as tally:
+            before = tally["activations"]
+            products = [
+                func(one, other, None, *args, **kwargs)
+                for one in (input.real, input.imag)
+                for other in (weight.real, weight.imag)
+            ]
+            result = torch.complex(products[0] - products[3], products[1] + products[2])
+            tally["activations"] = before + (result.numel() if self._ledger.forward else 0)
+        ranks = weight.dim() - 2
+        return result if bias is None else result + bias.reshape(-1, *[1] * ranks)
+
+
+def _normalised(args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
     """What batch norm gives: the images, and in training each channel's mean and deviation.
 
     torch decomposes it in Python, half of the time of a count, and divides by zero where a channel has one
@@ -188,21 +329,18 @@ def _normalised(args: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor, torc
     return torch.empty_like(images), mean, deviation
 
 
-def _tensors(values: Any) -> list[torch.Tensor]:
-    """The tensors in an operator's arguments or results: single, or in lists, tuples and dictionaries."""
-    if isinstance(values, torch.Tensor):
-        return [values]
-    if isinstance(values, dict):
-        values = values.values()
-    elif not isinstance(values, (tuple, list)):
-        return []
-    return [tensor for value in values if value is not None for tensor in _tensors(value)]
+def _grouped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """What a product in groups gives, in any dtype: torch's own function takes half precision alone."""
+    left, right = args[:2]
+    offsets: Any = args[2] if len(args) > 2 else kwargs.get("offs")
+    groups = () if left.dim() != right.dim() else (len(left) if left.dim() == 3 else len(offsets),)
+    dtype = kwargs.get("out_dtype") or left.dtype
+    made: torch.Tensor = left.new_empty((*groups, left.shape[-2], right.shape[-1]), dtype=dtype)
+    return made
 
 
-def _bytes(tensor: torch.Tensor) -> int:
-    """Bytes that a tensor's elements take in memory; an expanded one has fewer than elements."""
-    return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
-
-
-def _elements(result: Any) -> int:
-    return sum(tensor.numel() for tensor in _tensors(result))
+# Operators whose results are made here on the meta device, for the reasons that each function gives.
+_RESULTS: dict[str, Callable[[tuple[Any, ...], dict[str, Any]], Any]] = {
+    "native_batch_norm": _normalised,
+    "_grouped_mm": _grouped,
+}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from scaleprof.measuring.timing import Call
+from scaleprof.models.tensors import tensors_in
 
 # fp16 has no wider exponent to spare, and is computed with in fp32 on CPUs.
 _LOOKED_AT = (torch.float32, torch.float64, torch.bfloat16)
@@ -19,9 +19,9 @@ def denormal_share(network: nn.Module, call: Call) -> float | None:
 
     def look(_module: nn.Module, _inputs: object, output: object) -> None:
         nonlocal seen, denormal
-        for leaf in tree_leaves(output):
-            if isinstance(leaf, torch.Tensor) and leaf.dtype in _LOOKED_AT:
-                some = _some_of(leaf)
+        for tensor in tensors_in(output):
+            if tensor.dtype in _LOOKED_AT:
+                some = _some_of(tensor)
                 seen += some.numel()
                 denormal += count_denormals(some)
 

@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from scaleprof.measuring.timing import Call, Timer
+from scaleprof.models.adapting import Adapted
+from scaleprof.models.tensors import tensors_in
 from scaleprof.records import DType, Mode, StepParts, Workload
 
 TORCH_DTYPES: dict[DType, torch.dtype] = {
@@ -33,13 +34,14 @@ def forward_pass(
     network: Callable[..., object], inputs: tuple[torch.Tensor, ...], workload: Workload
 ) -> Call:
     """One forward pass, which returns what the network puts out; under torch's autocast, if it is cast so."""
+    call: Call = network.bound(inputs) if isinstance(network, Adapted) else lambda: network(*inputs)
     if workload.cast != "autocast":
-        return lambda: network(*inputs)
+        return call
     kind, dtype = torch.device(workload.device).type, TORCH_DTYPES[workload.dtype]
 
     def forward() -> object:
         with torch.autocast(kind, dtype):
-            return network(*inputs)
+            return call()
 
     return forward
 
@@ -103,11 +105,7 @@ def mean_square(outputs: object) -> torch.Tensor:
     Raises:
         ValueError: there is none.
     """
-    terms = [
-        leaf.float().square().mean()
-        for leaf in tree_leaves(outputs)
-        if isinstance(leaf, torch.Tensor) and leaf.requires_grad
-    ]
+    terms = [tensor.float().square().mean() for tensor in tensors_in(outputs) if tensor.requires_grad]
     if not terms:
         raise ValueError("no output depends on the weights: there is nothing to train")
     return torch.stack(terms).sum()

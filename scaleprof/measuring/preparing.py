@@ -14,14 +14,19 @@ from scaleprof.measuring.passes import TORCH_DTYPES, TrainingStep, forward_pass
 from scaleprof.measuring.timing import Call
 from scaleprof.measuring.weights import CALIBRATION_BATCH, joined, needs_settling, settle_batch_norms
 from scaleprof.models import find_model
-from scaleprof.models.family import Model, inputs_for
+from scaleprof.models.adapting import adapted, extended, is_plain, tensors_of, with_tensors
+from scaleprof.models.family import Inputs, Model, inputs_for
+from scaleprof.models.packed import count_params
 from scaleprof.records import DType, MemoryFormat, Workload
 
 _IMAGE_DIMENSIONS = 4
 
 
 class Prepared(NamedTuple):
-    """A network and its inputs in the workload's dtype, memory format and mode."""
+    """A network and its inputs in the workload's dtype, memory format and mode.
+
+    Inputs are tensors by position, whatever the model's own are (`scaleprof.models.adapting`).
+    """
 
     network: nn.Module
     inputs: tuple[torch.Tensor, ...]
@@ -62,13 +67,14 @@ class Preparer:
         model = self.load(job)
         inputs = self._inputs(model, job, job.workload.batch_size)
         if settled and needs_settling(network):
-            settle_batch_norms(network, self._calibration_inputs(model, job, inputs))
+            larger = self._calibration_inputs(model, job, inputs)
+            settle_batch_norms(adapted(network, larger), tensors_of(larger))
         workload = job.workload
         dtype = _kept_dtype(workload)
-        network = _network_as(network, dtype, workload.memory_format)
+        network = adapted(_network_as(network, dtype, workload.memory_format), inputs)
         return Prepared(
             network.train(workload.mode == "train"),
-            inputs_as(inputs, dtype, _input_format(workload)),
+            inputs_as(tensors_of(inputs), dtype, _input_format(workload)),
             workload,
         )
 
@@ -89,21 +95,23 @@ class Preparer:
         return self._models[reference]
 
     def inputs(self, job: Job) -> tuple[torch.Tensor, ...]:
-        """The job's inputs alone, in its dtype and memory format."""
+        """The job's inputs alone, tensors by position, in its dtype and memory format."""
         workload = job.workload
-        inputs = self._inputs(self.load(job), job, workload.batch_size)
+        inputs = tensors_of(self._inputs(self.load(job), job, workload.batch_size))
         return inputs_as(inputs, _kept_dtype(workload), _input_format(workload))
 
-    def _inputs(self, model: Model, job: Job, batch_size: int) -> tuple[torch.Tensor, ...]:
+    def _inputs(self, model: Model, job: Job, batch_size: int) -> Inputs:
         made = inputs_for(model, job.spec, batch_size, job.workload.mode)
-        return tuple(tensor.to(self._device) for tensor in made)
+        return with_tensors(made, lambda tensor: tensor.to(self._device))
 
-    def _calibration_inputs(
-        self, model: Model, job: Job, inputs: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, ...]:
-        """The timed inputs, with more samples beside them where there is but one."""
+    def _calibration_inputs(self, model: Model, job: Job, inputs: Inputs) -> Inputs:
+        """The timed inputs, with more samples next to them where there is just one."""
         missing = CALIBRATION_BATCH - job.workload.batch_size
-        return joined(inputs, self._inputs(model, job, missing)) if missing > 0 else inputs
+        if missing <= 0:
+            return inputs
+        if is_plain(inputs):
+            return Inputs(joined(inputs, self._inputs(model, job, missing)))
+        return extended(inputs, self._inputs(model, job, CALIBRATION_BATCH))
 
 
 def _kept_dtype(workload: Workload) -> DType:
@@ -143,7 +151,7 @@ def _laid_out(tensor: torch.Tensor, memory_format: MemoryFormat) -> torch.Tensor
 
 def _check_params(job: Job, network: nn.Module) -> None:
     """What is timed must be what was counted."""
-    params = sum(parameter.numel() for parameter in network.parameters())
+    params = count_params(network)
     if job.params is not None and params != job.params:
         raise ModelError(
             f"{params} parameters were built here and {job.params} counted before: "

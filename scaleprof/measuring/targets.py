@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -236,8 +236,8 @@ def _arguments(name: str, inputs: object) -> tuple[tuple[Any, ...], dict[str, An
         return (inputs,), {}
     if isinstance(inputs, (tuple, list)):
         return tuple(inputs), {}
-    if isinstance(inputs, dict):
-        return (), inputs
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
     raise UsageError(
         f"{name} returned inputs of type {type(inputs).__name__}: a tensor, a tuple or a dictionary is needed"
     )

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils._pytree import tree_leaves
+
+from scaleprof.models.tensors import tensors_in
 
 # At least two images, since a last stage of one pixel has no variance over one; no more, to stay cheap.
 CALIBRATION_BATCH = 2
@@ -58,7 +59,7 @@ def output_std(output: object) -> float:
     Raises:
         OutputError: numbers that are not finite, or none at all.
     """
-    tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor) and leaf.numel()]
+    tensors = [tensor for tensor in tensors_in(output) if tensor.numel()]
     if not tensors:
         raise OutputError(f"the model puts out no numbers ({type(output).__name__})")
     values = torch.cat([tensor.detach().float().flatten() for tensor in tensors])

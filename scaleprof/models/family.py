@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import msgspec
 
@@ -19,6 +19,26 @@ if TYPE_CHECKING:
 
 # A module of more blocks takes a minute to construct.
 _MAX_BLOCKS = 4096
+
+
+class Inputs(tuple[Any, ...]):
+    """The arguments of a network: positional ones as the tuple itself, and `keywords` by name.
+
+    They are tensors, or containers and plain values with a tensor among them; of a family always positional
+    tensors. A slice or a copy by `tuple` has no keywords.
+
+    >>> inputs = Inputs((1, 2), {"scale": 3})
+    >>> dict(*inputs[2:], **inputs.keywords), len(inputs)
+    ({'scale': 3}, 2)
+    """
+
+    keywords: dict[str, Any]
+
+    def __new__(cls, positional: Iterable[Any] = (), keywords: Mapping[str, Any] | None = None) -> Self:
+        """Hold these arguments."""
+        made = super().__new__(cls, positional)
+        made.keywords = dict(keywords or {})
+        return made
 
 
 class Model(Family, Protocol):
@@ -51,7 +71,7 @@ class Model(Family, Protocol):
     def build(self, spec: ModelSpec) -> nn.Module:
         """The network of a spec."""
 
-    def inputs(self, spec: ModelSpec, batch_size: int) -> tuple[torch.Tensor, ...]:
+    def inputs(self, spec: ModelSpec, batch_size: int) -> Inputs:
         """Random inputs of the network, on torch's default device."""
 
     def quoted(self, spec: ModelSpec) -> Quoted | None:
@@ -154,9 +174,9 @@ class ModelFamily(msgspec.Struct, frozen=True):
             raise TypeError(f"{spec.spec_id} has no integers")
         return self.construct(spec.shape)
 
-    def inputs(self, spec: ModelSpec, batch_size: int) -> tuple[torch.Tensor, ...]:
+    def inputs(self, spec: ModelSpec, batch_size: int) -> Inputs:
         """One batch of random inputs; of images `[batch, 3, input_px, input_px]`."""
-        return (self.make_inputs or image_batch)(spec, batch_size)
+        return Inputs((self.make_inputs or image_batch)(spec, batch_size))
 
     def quoted(self, spec: ModelSpec) -> Quoted | None:  # noqa: ARG002 - the papers' results join by themselves
         """None: what the papers printed is in `scaleprof.scaling.results`."""
@@ -176,7 +196,7 @@ class ModelFamily(msgspec.Struct, frozen=True):
             )
 
 
-def inputs_for(model: Model, spec: ModelSpec, batch_size: int, mode: Mode) -> tuple[torch.Tensor, ...]:
+def inputs_for(model: Model, spec: ModelSpec, batch_size: int, mode: Mode) -> Inputs:
     """Random inputs of a pass in a mode, on torch's default device.
 
     Raises:
@@ -186,7 +206,7 @@ def inputs_for(model: Model, spec: ModelSpec, batch_size: int, mode: Mode) -> tu
         return model.inputs(spec, batch_size)
     if not isinstance(model, ModelFamily) or model.make_decode_inputs is None:
         raise ModelError(why_no_decoding(model))
-    return model.make_decode_inputs(spec, batch_size)
+    return Inputs(model.make_decode_inputs(spec, batch_size))
 
 
 def why_no_decoding(model: Model) -> str | None:

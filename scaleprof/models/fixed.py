@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from scaleprof.errors import NETWORK_ERRORS, ModelError, UsageError, suggestion
-from scaleprof.models.family import image_batch
+from scaleprof.models.family import Inputs, image_batch
 from scaleprof.records import ModelSpec, Quoted
 from scaleprof.scaling.rounding import Scale, round_px
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 TORCHVISION = "torchvision:"
@@ -79,9 +78,9 @@ class FixedModel(msgspec.Struct, frozen=True):
         except NETWORK_ERRORS as error:
             raise ModelError(f"{spec.spec_id} cannot be built: {error}") from error
 
-    def inputs(self, spec: ModelSpec, batch_size: int) -> tuple[torch.Tensor, ...]:
+    def inputs(self, spec: ModelSpec, batch_size: int) -> Inputs:
         """One batch of random images, `[batch, 3, input_px, input_px]`."""
-        return image_batch(spec, batch_size)
+        return Inputs(image_batch(spec, batch_size))
 
     def quoted(self, spec: ModelSpec) -> Quoted | None:
         """The published accuracy, at the input that it was measured for."""

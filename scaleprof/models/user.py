@@ -1,9 +1,11 @@
 """A person's own network: one function, by file, by module, or by entry point.
 
-`build(scale)` returns an `nn.Module`. Beside it the module may define `example_inputs(scale, batch_size)`,
-which returns a tensor or several; otherwise the input is one image `[batch, 3, px, px]` with
-`px = scale.pixels(build.input_size)`, 224 at scale 1 if the function has no such attribute. Its code is
-executed: load only what you trust.
+`build(scale)` returns an `nn.Module`. Next to it the module may define `example_inputs(scale, batch_size)`,
+which returns a tensor, a tuple of positional inputs, or a dictionary of keyword inputs (the network is called
+as `network(**inputs)`); `None`, numbers and strings may stand among the tensors, and so may lists, tuples and
+dictionaries of them (`scaleprof.models.arguments`). Without that function the input is one image
+`[batch, 3, px, px]` with `px = scale.pixels(build.input_size)`, 224 at scale 1 if `build` has no such
+attribute. Its code is executed: load only what you trust.
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from scaleprof.errors import UsageError, suggestion
-from scaleprof.models.family import image_batch
+from scaleprof.models.arguments import arguments_of
+from scaleprof.models.family import Inputs, image_batch
 from scaleprof.records import ModelSpec, Quoted
 from scaleprof.scaling.rounding import Scale
 from scaleprof.scaling.rules import DIMENSIONS
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 ENTRY_POINT_GROUP = "scaleprof.models"
@@ -149,25 +151,18 @@ class UserModel(msgspec.Struct, frozen=True):
             )
         return network
 
-    def inputs(self, spec: ModelSpec, batch_size: int) -> tuple[torch.Tensor, ...]:
-        """What the module's `example_inputs` makes, or one batch of images.
+    def inputs(self, spec: ModelSpec, batch_size: int) -> Inputs:
+        """Return what the module's `example_inputs` makes, or one batch of images.
 
         Raises:
-            UsageError: it raised, or returned something else than tensors.
+            UsageError: it raised, or returned what cannot be a network's inputs.
         """
-        import torch
-
         if self.make_inputs is None:
-            return image_batch(spec, batch_size)
+            return Inputs(image_batch(spec, batch_size))
         reference = f"example_inputs of {self.reference}"
         with self._at_home(), foreign_code(reference, f"at {_words(spec)}"):
             made = self.make_inputs(_scale_of(spec), batch_size)
-        several = tuple(made) if isinstance(made, (tuple, list)) else (made,)
-        wrong = [type(value).__name__ for value in several if not isinstance(value, torch.Tensor)]
-        if wrong or not several:
-            kind = wrong[0] if wrong else "nothing"
-            raise UsageError(f"{reference} returned {kind}: it returns a tensor or several")
-        return several
+        return arguments_of(made, reference)
 
     def _at_home(self) -> AbstractContextManager[None]:
         return nullcontext() if self.home is None else self.home.open()

@@ -21,7 +21,11 @@ class OperatorCost(Value, frozen=True):
 
 
 class ModuleCost(Value, frozen=True):
-    """What a module and all that is inside it cost; the network itself has the path `""`."""
+    """What a module and all that is inside it cost; the network itself has the path `""`.
+
+    A `shared` module is in several places, each with a row for what it costs when called from there; its
+    parameters are the same ones.
+    """
 
     path: str
     kind: str
@@ -30,6 +34,7 @@ class ModuleCost(Value, frozen=True):
     activations: int
     read_bytes: int
     written_bytes: int
+    shared: bool = False
 
 
 class UncountedOperator(Value, frozen=True):
@@ -47,7 +52,8 @@ class Cost(Value, frozen=True):
     matrix products and linear layers of the forward pass. `peak_activation_bytes`: the most bytes alive at
     once besides the weights, input included, and in training the gradients alive then. `read_bytes` and
     `written_bytes`: of all operators' tensors, weights included. `optimizer_bytes`: AdamW's two moments.
-    `counted_on`: `meta`, or `cpu` for a network that runs on real values only.
+    `counted_on`: `meta`, or `cpu` for a network that runs on real values only. `assumptions`: what was taken
+    for granted where only values would tell, such as how experts are chosen.
     """
 
     macs: int
@@ -62,6 +68,7 @@ class Cost(Value, frozen=True):
     gradient_bytes: int = 0
     optimizer_bytes: int = 0
     counted_on: Literal["meta", "cpu"] = "meta"
+    assumptions: tuple[str, ...] = ()
 
     @property
     def forecast_bytes(self) -> int:

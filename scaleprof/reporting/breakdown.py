@@ -32,7 +32,10 @@ class OperatorRow(msgspec.Struct, frozen=True):
 
 
 class ModuleRow(msgspec.Struct, frozen=True):
-    """What one module and all that is inside it contribute; the network itself has the path `""`."""
+    """What one module and all that is inside it contribute; the network itself has the path `""`.
+
+    A `shared` module has a row under each of its parents, with what it costs when called from there.
+    """
 
     spec_id: str
     path: str
@@ -43,6 +46,7 @@ class ModuleRow(msgspec.Struct, frozen=True):
     activations: int
     read_bytes: int
     written_bytes: int
+    shared: bool
 
 
 class CheckRow(msgspec.Struct, frozen=True):
@@ -92,6 +96,7 @@ def module_rows(spec_id: str, modules: Sequence[ModuleCost]) -> list[ModuleRow]:
             one.activations,
             one.read_bytes,
             one.written_bytes,
+            one.shared,
         )
         for one in modules
     ]
@@ -136,7 +141,7 @@ def _tree(spec_id: str, rows: Iterable[ModuleRow]) -> Tree:
     for row in rows:
         words = (
             f"{format_count(row.macs)} MACs ({row.share:.1%}), {format_count(row.params)} params, "
-            f"{format_count(row.activations)} activations"
+            f"{format_count(row.activations)} activations{', shared' if row.shared else ''}"
         )
         if not row.path:
             root = nodes[""] = Tree(Text(f"{spec_id}  {row.kind}  {words}"))
@@ -168,6 +173,8 @@ def _cells(rows: Sequence[Row]) -> list[list[str]]:
 def _text(name: str, value: object) -> str:
     if value is None:
         return "unexplained" if name == "explanation" else "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if name == "calls":
         return str(value)
     if isinstance(value, float):

@@ -67,8 +67,14 @@ def _cost_cautions(record: Record) -> Iterator[Caution]:
     if record.cost and record.cost.counted_on == "cpu":
         yield Caution(
             "counted_on_cpu",
-            "what it computes depends on values: it was run once on random ones",
+            "it does not run on shapes alone: it was run once on random values",
             "other values may take other branches: read its counts as one example",
+        )
+    if record.cost and record.cost.assumptions:
+        yield Caution(
+            "assumed",
+            f"counted without knowing values: {'; '.join(record.cost.assumptions)}",
+            "read MACs as those of this case; real weights and inputs may take another",
         )
     asked, got = record.spec.requested_growth, record.matched_growth
     if got is not None and record.status != "unmatched" and is_off(asked, got):

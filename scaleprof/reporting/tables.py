@@ -33,7 +33,7 @@ _WORKLOAD_COLUMNS = {
     "batch_size": "batch",
 }
 # Doubts about what a model is; those about its timing are in the report.
-_COST_CAUTIONS = ("match_off", "uncounted", "counted_on_cpu")
+_COST_CAUTIONS = ("match_off", "uncounted", "counted_on_cpu", "assumed")
 _ACCENTS = {"ok": "green", "unstable": "yellow"}
 
 

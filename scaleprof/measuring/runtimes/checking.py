@@ -10,14 +10,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from scaleprof.errors import NETWORK_ERRORS
+from scaleprof.models.tensors import found_in
 from scaleprof.records import DType, Workload
 
 # Relative to the size of the outputs. Sums in another order, fused operators and other algorithms for
@@ -123,14 +123,8 @@ def output_error(expected: object, got: object) -> float:
 
 def output_tensors(outputs: object) -> list[torch.Tensor]:
     """All tensors and arrays in a structure of outputs, in order; what else is in it does not count."""
-    leaves = (_as_tensor(leaf) for leaf in tree_leaves(outputs))
-    return [leaf for leaf in leaves if leaf is not None]
-
-
-def _as_tensor(leaf: object) -> torch.Tensor | None:
-    if isinstance(leaf, (np.ndarray, np.generic)):
-        return torch.as_tensor(leaf)
-    return leaf if isinstance(leaf, torch.Tensor) else None
+    found: list[Any] = found_in(outputs, (torch.Tensor, np.ndarray, np.generic))
+    return [one if isinstance(one, torch.Tensor) else torch.as_tensor(one) for one in found]
 
 
 def _pairs(expected: list[torch.Tensor], got: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:

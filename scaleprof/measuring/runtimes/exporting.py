@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from scaleprof.measuring.runtimes.runnable import RuntimeUnsupportedError, refusing
+from scaleprof.models.tensors import tensors_in
 
 
 class _TensorsOnly(nn.Module):
@@ -29,8 +29,7 @@ class _TensorsOnly(nn.Module):
         self.network = network
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        leaves = tree_leaves(self.network(*inputs))
-        return tuple(leaf for leaf in leaves if isinstance(leaf, torch.Tensor))
+        return tuple(tensors_in(self.network(*inputs)))
 
 
 def export_onnx(network: nn.Module, inputs: tuple[torch.Tensor, ...], folder: Path, *, extra: str) -> Path:
