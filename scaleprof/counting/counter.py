@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map_only
 
 from scaleprof.counting.borrowing import borrowed, is_lazy
+from scaleprof.counting.higher_order import InTheOpen
 from scaleprof.counting.ledger import ComplexConvolutions, Ledger, Tally, attention_whole
 from scaleprof.counting.tensors import bytes_in_memory, dense_bytes, is_sparse
 from scaleprof.errors import NETWORK_ERRORS, CountingError
@@ -250,6 +251,8 @@ def _watch(
         ledger.keep_alive(tensors_in((own.args, own.keywords)))
         stack.enter_context(ledger.following(places))
         stack.enter_context(attention_whole(ledger))
+        if mode == "train":
+            stack.enter_context(InTheOpen(ledger))
         if in_four:
             stack.enter_context(ComplexConvolutions(ledger))
         stack.enter_context(ledger)

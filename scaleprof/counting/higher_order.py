@@ -7,10 +7,12 @@ torch calls them higher-order operators. `COUNTED` have a formula, of `CHOOSING`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._C import DispatchKey
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from scaleprof.counting.formulas import attention, attention_backward
@@ -26,23 +28,28 @@ COUNTED: dict[str, Callable[..., int]] = {
 }
 CHOOSING = frozenset({"cond", "switch"})
 LOOPS = frozenset({"while_loop", "while_loop_stack_output"})
+SCANS = frozenset({"scan", "map_impl", "associative_scan"})
 FREE = frozenset({"print", "inline_asm_elementwise", "_export_tracepoint", "run_dtensor_rng_op"})
-LOOKED_INTO = LOOPS | {
-    *("associative_scan", "auto_functionalized", "auto_functionalized_v2", "autograd_function_apply"),
-    *(
-        "control_deps",
-        "custom_function_call",
-        "dynamo_bypassing_wrapper",
-        "flat_apply",
-        "flex_gemm",
-        "foreach_map",
-    ),
-    *("graphsafe_run_with_rng_state", "hints_wrapper", "invoke_leaf_function", "invoke_quant"),
-    *("invoke_quant_packed", "invoke_subgraph", "local_map_hop", "map_impl", "out_dtype", "run_const_graph"),
-    *("run_and_save_rng_state", "run_with_rng_state", "scan", "strict_mode", "tag_activation_checkpoint"),
-    *("trace_wrapped", "with_effects", "wrap", "wrap_activation_checkpoint", "wrap_with_autocast"),
-    *("wrap_with_set_grad_enabled",),
-}
+LOOKED_INTO = (
+    LOOPS
+    | SCANS
+    | {
+        *("auto_functionalized", "auto_functionalized_v2", "autograd_function_apply"),
+        *(
+            "control_deps",
+            "custom_function_call",
+            "dynamo_bypassing_wrapper",
+            "flat_apply",
+            "flex_gemm",
+            "foreach_map",
+        ),
+        *("graphsafe_run_with_rng_state", "hints_wrapper", "invoke_leaf_function", "invoke_quant"),
+        *("invoke_quant_packed", "invoke_subgraph", "local_map_hop", "out_dtype", "run_const_graph"),
+        *("run_and_save_rng_state", "run_with_rng_state", "strict_mode", "tag_activation_checkpoint"),
+        *("trace_wrapped", "with_effects", "wrap", "wrap_activation_checkpoint", "wrap_with_autocast"),
+        *("wrap_with_set_grad_enabled",),
+    }
+)
 UNKNOWN = frozenset(
     {
         *("aoti_call_delegate", "call_torchbind", "executorch_call_delegate", "inductor_compiled_code"),
@@ -81,14 +88,56 @@ def _run_whole(ledger: Ledger, func: Any, name: str, args: tuple[Any, ...], kwar
     return result
 
 
-def _run_dearest(ledger: Ledger, name: str, choice: Any, *rest: Any) -> Any:
-    """Run all branches; the dearest counts. The result is that of the branch that the value chooses."""
+class InTheOpen(TorchFunctionMode):
+    """Runs branches, loops and scans of a training step where autograd sees what is inside.
+
+    torch differentiates these operators by tracing their functions, which knows no weights but those that a
+    compiler has made arguments of them.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func.name() if isinstance(func, torch._ops.HigherOrderOperator) else ""
+        if name not in CHOOSING | LOOPS | SCANS:
+            return func(*args, **kwargs)
+        with self:
+            if name in CHOOSING:
+                return _run_dearest(self._ledger, name, *args, **kwargs, watch=nullcontext())
+            if name in LOOPS and self._ledger.device == "meta":
+                return _run_once(self._ledger, name, *args, **kwargs, watch=nullcontext())
+            if name == "scan":
+                return _scan(*args, **kwargs)
+            return func.py_kernels[DispatchKey.CompositeExplicitAutograd](*args, **kwargs)
+
+
+def _scan(step: Any, carried: Any, sequences: Any, additional: Any = (), **_: Any) -> Any:
+    """The steps of a scan, one after another."""
+    outputs = []
+    for slices in zip(*sequences, strict=True):
+        result = step(*carried, *slices, *additional)
+        carried, out = result[: len(carried)], result[len(carried) :]
+        outputs.append(out)
+    return [*carried, *(torch.stack(one) for one in zip(*outputs, strict=True))]
+
+
+def _run_dearest(ledger: Ledger, name: str, choice: Any, *rest: Any, watch: Any = None) -> Any:
+    """Run all branches; the dearest counts.
+
+    The result is that of the branch that the value chooses, and in a training step (where `watch` is given)
+    that of the dearest, whose backward pass is then the dearest's.
+    """
     *branches, operands = rest
     if len(branches) == 1:  # a switch has them in a list
         branches = list(branches[0])
     results, costs = [], []
     for branch in branches:
-        with ledger.aside() as tallies, ledger:
+        with ledger.aside() as tallies, watch or ledger:
             results.append(branch(*operands))
         costs.append(tallies)
     macs = [_macs(tallies) for tallies in costs]
@@ -96,7 +145,7 @@ def _run_dearest(ledger: Ledger, name: str, choice: Any, *rest: Any) -> Any:
     ledger.merge(costs[dearest])
     if len(set(macs)) > 1:
         ledger.assume(f"{name}: the dearest branch is taken ({max(macs)} MACs, others {min(macs)} or more)")
-    if isinstance(choice, torch.Tensor) and choice.is_meta:
+    if watch is not None or (isinstance(choice, torch.Tensor) and choice.is_meta):
         return results[dearest]
     return results[(0 if choice else 1) if name == "cond" else int(choice)]
 
@@ -106,12 +155,20 @@ def _macs(tallies: Mapping[tuple[str, str], Tally]) -> int:
 
 
 def _run_once(
-    ledger: Ledger, name: str, _condition: Any, body: Any, carried: Any, additional: Any = ()
+    ledger: Ledger,
+    name: str,
+    _condition: Any,
+    body: Any,
+    carried: Any,
+    additional: Any = (),
+    *,
+    watch: Any = None,
+    **_: Any,
 ) -> Any:
     """A loop on the meta device, where no value says how often it runs: it is named, its body counts once."""
     if not ledger.has_no_values:
         raise RuntimeError(f"{name} runs as often as values say")
-    with ledger:
+    with watch or ledger:
         result = body(*carried, *additional)
     ledger.tally(name)["uncounted"] += elements_of(result)
     ledger.assume(f"{name}: its body runs once, since only values would tell how often")
