@@ -21,6 +21,8 @@ from torch import nn
 from torch.nn.modules import module as module_hooks
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from scaleprof.models.packed import Held
+
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _EVERYBODYS_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 # Objects that a module holds, and those that these hold; deeper ones are not looked into.
@@ -48,10 +50,10 @@ def borrowed(module: nn.Module, device: str) -> Iterator[None]:
         yield
 
 
-def is_lazy(module: nn.Module) -> bool:
-    """Whether the module waits for its first inputs to make its weights."""
+def is_lazy(held: Held) -> bool:
+    """Whether a module waits for its first inputs to make its weights."""
     kinds = (UninitializedParameter, UninitializedBuffer)
-    return any(isinstance(tensor, kinds) for tensor in (*module.parameters(), *module.buffers()))
+    return any(isinstance(tensor, kinds) for tensor in (*held.parameters, *held.buffers))
 
 
 class _Mover:

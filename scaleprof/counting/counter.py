@@ -18,9 +18,9 @@ from torch.utils._pytree import tree_map_only
 from scaleprof.counting.borrowing import borrowed, is_lazy
 from scaleprof.counting.higher_order import InTheOpen
 from scaleprof.counting.ledger import ComplexConvolutions, Ledger, Tally, attention_whole
-from scaleprof.counting.tensors import bytes_in_memory, dense_bytes, is_sparse
+from scaleprof.counting.tensors import dense_bytes, is_sparse
 from scaleprof.errors import NETWORK_ERRORS, CountingError
-from scaleprof.models.packed import count_params, packed_bytes, packed_weights
+from scaleprof.models.packed import count_params, held_by
 from scaleprof.models.tensors import tensors_in
 from scaleprof.records import Cost, Mode, ModuleCost, OperatorCost, UncountedOperator
 
@@ -129,7 +129,8 @@ def trace_call(module: nn.Module, call: Call, mode: Mode = "infer", *, spend: bo
 
 
 def _trace(module: nn.Module, call: Call, mode: Mode, *, spend: bool) -> Trace:
-    weights = (*module.parameters(), *module.buffers())
+    held = held_by(module)
+    weights = (*held.parameters, *held.buffers)
     is_real = not any(tensor.is_meta for tensor in (*weights, *tensors_in((call.args, call.keywords))))
     spend = spend and all(tensor.is_meta for tensor in weights)
     try:
@@ -199,13 +200,6 @@ def make_cost(
     )
 
 
-def count_weight_bytes(module: nn.Module) -> int:
-    """Bytes of a module's parameters and buffers, each once; those that are held packed, too."""
-    own = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-    packed = sum(map(packed_bytes, packed_weights(module)))
-    return sum(map(bytes_in_memory, own.values())) + packed
-
-
 def _trace_on(
     device: Literal["meta", "cpu"],
     network: nn.Module,
@@ -241,12 +235,13 @@ def _watch(
         stack.enter_context(torch.set_grad_enabled(mode == "train"))
         stack.enter_context(_in_parts(device))
         stack.enter_context(_alone())
-        if is_lazy(network):
+        held = held_by(network)
+        if is_lazy(held):
             first = call.on(device)
             network(*first.args, **first.keywords)
+            held = held_by(network)
         places = tuple(network.named_modules(remove_duplicate=False))
-        weights = list({id(one): one for one in (*network.parameters(), *network.buffers())}.values())
-        ledger = Ledger(weights, device, has_no_values=has_no_values)
+        ledger = Ledger((*held.parameters, *held.buffers), device, has_no_values=has_no_values)
         own = call.on(device)
         ledger.keep_alive(tensors_in((own.args, own.keywords)))
         stack.enter_context(ledger.following(places))
@@ -260,13 +255,13 @@ def _watch(
         if mode == "train":
             ledger.forward = False
             _loss(outputs).backward()
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trained_bytes = sum(dense_bytes(one) for one in held.parameters if one.requires_grad)
     cost = make_cost(
         ledger.by_operator(),
-        params=count_params(network),
-        weight_bytes=count_weight_bytes(network),
+        params=held.params,
+        weight_bytes=held.weight_bytes,
         peak_activation_bytes=ledger.peak_bytes,
-        trained_bytes=sum(map(dense_bytes, trained)) if mode == "train" else 0,
+        trained_bytes=trained_bytes if mode == "train" else 0,
         counted_on=device,
         assumptions=ledger.assumptions,
     )

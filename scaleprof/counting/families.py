@@ -10,11 +10,11 @@ import msgspec
 import torch
 from torch import nn
 
-from scaleprof.counting.counter import Call, Trace, count_weight_bytes, make_cost, trace_call
+from scaleprof.counting.counter import Call, Trace, make_cost, trace_call
 from scaleprof.counting.ledger import Tally
 from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.models.family import LastBlock, Model, ModelFamily, inputs_for, many
-from scaleprof.models.packed import count_params
+from scaleprof.models.packed import held_by
 from scaleprof.records import Cost, Mode, ModelSpec, Shape
 
 
@@ -89,9 +89,9 @@ def _count_family(model: ModelFamily, last_block: LastBlock, spec: ModelSpec, sh
             paths = last_block(short_shape, stage)
             for name, tally in short.ledger.within(*paths).items():
                 tallies[name].update({key: copies * value for key, value in tally.items()})
-            blocks = [short.network.get_submodule(path) for path in paths]
-            params += copies * sum(map(count_params, blocks))
-            weight_bytes += copies * sum(map(count_weight_bytes, blocks))
+            blocks = [held_by(short.network.get_submodule(path)) for path in paths]
+            params += copies * sum(block.params for block in blocks)
+            weight_bytes += copies * sum(block.weight_bytes for block in blocks)
     return make_cost(
         tallies,
         params=params,
