@@ -238,12 +238,6 @@ def _time_convolution(*args: Any, out_val: Any, **_: Any) -> int:
     return int(out_val.numel() * taps * inputs)
 
 
-def _time_convolution_backward(*args: Any, **_: Any) -> int:
-    """Of `conv_tbc`, for the input and the weight."""
-    taps, inputs, _outputs = args[2].shape
-    return int(2 * args[0].numel() * taps * inputs)
-
-
 def _per_filter(weight: torch.Tensor) -> int:
     return weight.numel() // max(1, weight.shape[0])
 
@@ -406,7 +400,6 @@ FORMULAS: dict[str, Formula] = {
     ),
     **_named("aten", "convolution_backward convolution_backward_overrideable", _convolution_backward),
     **_named("aten", "conv_tbc", _time_convolution),
-    **_named("aten", "conv_tbc_backward", _time_convolution_backward),
     **_named(
         "aten",
         "_scaled_dot_product_efficient_attention _cudnn_attention_forward "
