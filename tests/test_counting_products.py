@@ -536,7 +536,7 @@ CONVOLUTIONS: Cases = {
     "transposed 2d, unbatched": conv(lambda: nn.ConvTranspose2d(3, 8, 3), (3, 6, 7), 3 * 42 * 8 * 9),
     "transposed 2d, lazy": conv(lambda: nn.LazyConvTranspose2d(8, 3), (1, 3, 6, 7), 3 * 42 * 8 * 9),
     "transposed 3d": conv(lambda: nn.ConvTranspose3d(3, 4, 2), (1, 3, 3, 4, 5), 3 * 60 * 4 * 8),
-    # Both gradients are computed even where the input needs none, by a product for each tap, without the padding.
+    # Both gradients are computed even where the input needs none: a product for each tap, without padding.
     "time first": Case(
         lambda: TimeFirst(0), [(10, 2, 4)], conv_macs((8, 2, 5), 4, (3,)), 3 * conv_macs((8, 2, 5), 4, (3,))
     ),
