@@ -25,7 +25,7 @@ from scaleprof.models.tensors import tensors_in
 from scaleprof.records import Cost, Mode, ModuleCost, OperatorCost, UncountedOperator
 
 # A count swaps a module's weights and sets switches of torch's: two at a time would see each other's.
-_ONE_AT_A_TIME = threading.RLock()
+ONE_AT_A_TIME = threading.RLock()
 # AdamW keeps two moments a trainable parameter.
 _OPTIMIZER_COPIES = 2
 
@@ -124,7 +124,7 @@ def trace_call(module: nn.Module, call: Call, mode: Mode = "infer", *, spend: bo
             f"{type(module).__name__} cannot be counted on nested (jagged) inputs: pad them "
             f"(torch.nested.to_padded_tensor), or count one sequence at a time"
         )
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         return _trace(module, call, mode, spend=spend)
 
 
@@ -327,5 +327,5 @@ def _in_parts(device: str) -> Iterator[None]:
 @contextmanager
 def alone_in_parts() -> Iterator[None]:
     """Run a network for another counter, in parts as here, while no count is under way."""
-    with _ONE_AT_A_TIME, _in_parts("meta"):
+    with ONE_AT_A_TIME, _in_parts("meta"):
         yield

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
-from scaleprof.counting.counter import Call, Trace, make_cost, trace_call
+from scaleprof.counting.counter import ONE_AT_A_TIME, Call, Trace, make_cost, trace_call
 from scaleprof.counting.ledger import Tally
 from scaleprof.errors import NETWORK_ERRORS
 from scaleprof.models.family import LastBlock, Model, ModelFamily, inputs_for, many
@@ -48,9 +51,9 @@ def trace_spec(model: Model, spec: ModelSpec, mode: Mode = "infer") -> Trace:
         ModelError: a network of torchvision's or timm's cannot be built at this scale.
         UsageError: a person's builder raised, or returned no module.
     """
-    for building in (torch.device("meta"), _parameters_on_meta()):
+    for building in (_all_on_meta(), _parameters_on_meta()):
         try:
-            with building:
+            with ONE_AT_A_TIME, building:
                 network, inputs = model.build(spec), inputs_for(model, spec, 1, mode)
             return trace_call(network, Call(tuple(inputs), inputs.keywords), mode, spend=True)
         except NETWORK_ERRORS:
@@ -60,12 +63,41 @@ def trace_spec(model: Model, spec: ModelSpec, mode: Mode = "infer") -> Trace:
 
 
 @contextmanager
+def _all_on_meta() -> Iterator[None]:
+    """Every tensor is made on the meta device, and weights there are not initialised."""
+    with torch.device("meta"), _Uninitialised():
+        yield
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out the filling of tensors that have no values, a third of the time of building a network."""
+
+    _FILLING = frozenset(
+        {
+            *(torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.zero_, torch.Tensor.fill_),
+            *(nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_, nn.init.constant_),
+        }
+    )
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in self._FILLING:
+            tensor = args[0] if args else kwargs.get("tensor")
+            if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+                return tensor
+        return func(*args, **kwargs)
+
+
+@contextmanager
 def _parameters_on_meta() -> Iterator[None]:
     """Parameters move to the meta device as modules take them; all other tensors are real."""
     register = nn.Module.register_parameter
+    building = threading.get_ident()
 
     def register_on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        if type(parameter) is nn.Parameter:
+        if type(parameter) is nn.Parameter and threading.get_ident() == building:
             parameter = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
         register(module, name, parameter)
 
