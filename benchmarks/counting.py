@@ -202,7 +202,8 @@ def published_b7() -> list[str]:
     return [
         f"B7 from its coefficients, as a sweep counts it, takes {ours_s:.3f} s, building included. fvcore",
         f"takes {first_s:.2f} s on the network that is built, {first_s / ours_s:.0f} times as long,",
-        f"and {again_s:.2f} s when it is repeated, {again_s / ours_s:.0f} times as long (medians of {PAIRS}, in turn).",
+        f"and {again_s:.2f} s when it is repeated, {again_s / ours_s:.0f} times as long "
+        f"(medians of {PAIRS}, in turn).",
     ]
 
 
