@@ -315,6 +315,13 @@ def test_strict_counting_fails_on_an_operator_without_a_formula(
     assert "no formula for _fft_c2c in scans:build/base/0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_family_has_an_operator_without_a_formula(name: str) -> None:
+    family = FAMILIES[name]
+    cost = count_spec(family, base_spec(family))
+    assert (cost.uncounted, cost.assumptions, cost.counted_on) == ((), (), "meta")
+
+
 def test_a_sweep_in_training_mode_counts_steps() -> None:
     (infer,), (train,) = (count_families("resnet18", phi=0, mode=mode) for mode in ("infer", "train"))
     assert (infer.mode, train.mode) == ("infer", "train")

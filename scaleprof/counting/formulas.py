@@ -31,7 +31,7 @@ def find_formula(name: str, packet: Any) -> Formula | None:
         return known
     from_torch: Callable[..., Any] | None = flop_registry.get(packet)
     if from_torch is None:
-        return None
+        return _BEFORE_TORCH_HAD_THEM.get(name)
     # torch counts an attention kernel's backward pass as five products: the scores are computed once more.
     # The two products of the forward pass have two gradients each, and recomputation is not counted.
     products, kept = (5, 4) if "backward" in name else (1, 1)
@@ -286,10 +286,14 @@ def _onnx_attention(*args: Any, **kwargs: Any) -> int:
     return int(query.shape[0] * heads * query.shape[-2] * keys * (channels + value_channels))
 
 
-def _inplace_flash_attention(*args: Any, **kwargs: Any) -> int:
+def _inplace_flash_attention(*args: Any, **_: Any) -> int:
     """The same as `_flash_attention_forward`, behind an argument that takes the result."""
-    flops: Any = flop_registry[torch.ops.aten._flash_attention_forward]
-    return int(flops(*args[1:], **kwargs)) // _FLOPS_PER_MAC
+    return _flash_macs("_flash_attention_forward", args[1:])
+
+
+def _flash_macs(name: str, args: tuple[Any, ...]) -> int:
+    flops: Any = flop_registry[getattr(torch.ops.aten, name)]
+    return int(flops(*args)) // _FLOPS_PER_MAC
 
 
 def _attention_layer(*args: Any, **_: Any) -> int:
@@ -487,4 +491,11 @@ FORMULAS: dict[str, Formula] = {
     **_named("_native", "bmm_triton_0", _product(0)),
     **_named("torchvision", "deform_conv2d", _convolution()),
     **_named("torchvision", "_deform_conv2d_backward", _deformable_backward),
+}
+# Of torch 2.11, whose registry lacks them: packed sequences, by the formula of the kernel that they call.
+_BEFORE_TORCH_HAD_THEM: dict[str, Formula] = {
+    "torch_attn::_varlen_attn": lambda *args, **_: _flash_macs("_flash_attention_forward", args[:7]),
+    "torch_attn::_varlen_attn_backward": lambda *args, **_: (
+        _flash_macs("_flash_attention_backward", args[:10]) * 4 // 5  # scores that are computed again
+    ),
 }

@@ -65,6 +65,9 @@ def run(ledger: Ledger, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
         return _run_dearest(ledger, name, *args, **kwargs)
     if name in LOOPS and ledger.device == "meta":
         return _run_once(ledger, name, *args, **kwargs)
+    if name == "scan":
+        step, *rest = args
+        return _scan(_watched(ledger, step), *rest, **kwargs)
     if name in LOOKED_INTO:
         return _look_into(ledger, func, args, kwargs)
     return _run_whole(ledger, func, name, args, kwargs)
@@ -117,7 +120,7 @@ class InTheOpen(TorchFunctionMode):
 
 
 def _scan(step: Any, carried: Any, sequences: Any, additional: Any = (), **_: Any) -> Any:
-    """The steps of a scan, one after another."""
+    """The steps of a scan, one after another; torch 2.11 runs one more, for the shapes."""
     outputs = []
     for slices in zip(*sequences, strict=True):
         result = step(*carried, *slices, *additional)

@@ -149,7 +149,7 @@ _FREE = _words(
     "_test_optional_intlist _test_parallel_materialize _test_warn_in_autograd",
 )
 _UNKNOWN = _words(
-    "_fft_c2c _fft_c2r _fft_r2c _compute_linear_combination _cholesky_solve_helper cholesky_inverse",
+    "_fft_c2c _fft_c2r _fft_r2c _compute_linear_combination _cholesky_solve_helper cholesky cholesky_inverse",
     "cholesky_solve geqrf ormqr linalg_cholesky_ex linalg_eig linalg_eigvals _linalg_eigvals _linalg_eigh",
     "_linalg_det _linalg_slogdet _linalg_solve_ex _linalg_svd linalg_householder_product linalg_inv_ex",
     "linalg_ldl_factor_ex linalg_ldl_solve linalg_lstsq linalg_lu linalg_lu_factor_ex linalg_lu_solve",
