@@ -73,6 +73,16 @@ def format_bytes(value: float) -> str:
     return f"{value:.0f} B"
 
 
+def format_bytes_range(value: float, low: float, high: float) -> str:
+    """A size with the ends of a range, all in the size's own unit.
+
+    >>> format_bytes_range(430_080, 425_000, 431_000), format_bytes_range(3 * 2**20, 2**20, 4 * 2**20)
+    ('420 KiB [415–421]', '3.00 MiB [1.00–4.00]')
+    """
+    factor = next((factor for factor, _ in _BYTE_STEPS if abs(value) >= factor), 1)
+    return f"{format_bytes(value)} [{three_digits(low / factor)}–{three_digits(high / factor)}]"
+
+
 def format_ms(value_s: float) -> str:
     """A latency in milliseconds with three significant digits.
 

@@ -412,7 +412,7 @@ def test_junit_is_whole_xml_whatever_a_name_holds(evil: Checked) -> None:
 
 def test_markdown_shows_names_as_they_are(evil: Checked) -> None:
     text = render(evil, "github")
-    assert r"a,b:c%\|\<script\>\]\]\>" in text
+    assert r"a,b:c%\|&lt;script>]]>" in text
     assert "<script>" not in text
 
 

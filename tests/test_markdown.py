@@ -18,8 +18,8 @@ from scaleprof.app.reporting import ReportOptions, compose, render
 from scaleprof.errors import UsageError
 from scaleprof.records import Quoted, Record, RunLog, Status, Workload
 from scaleprof.reporting import markdown
-from scaleprof.reporting.markdown import _inline
 from scaleprof.reporting.view import view_runs
+from scaleprof.text import for_markdown
 
 # What GitHub takes, in characters.
 _LIMIT = 65_536
@@ -315,7 +315,7 @@ def shown(text: str) -> str:
 
 @given(SIGNS)
 def test_whatever_a_text_holds_it_is_shown_as_it_is_and_marks_nothing(text: str) -> None:
-    inert = _inline(text)
+    inert = for_markdown(text)
     assert shown(inert) == " ".join(text.split())
     assert "\n" not in inert
     bare = re.sub(r"\\.", " ", inert)
@@ -324,4 +324,4 @@ def test_whatever_a_text_holds_it_is_shown_as_it_is_and_marks_nothing(text: str)
 
 
 def test_a_cut_text_says_so() -> None:
-    assert _inline("a" * 50, 10) == "a" * 10 + "…"
+    assert for_markdown("a" * 50, 10) == "a" * 10 + "…"

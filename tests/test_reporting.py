@@ -336,7 +336,7 @@ def test_markdown_keeps_hostile_names_in_their_cells() -> None:
     spec = make_spec(model="a|b\n<img>")
     table = to_markdown([row_of(make_record(spec))]).splitlines()
     assert len(table) == 3
-    assert table[2].startswith("| a\\|b <img>/compound/1 |")
+    assert table[2].startswith("| a\\|b &lt;img>/compound/1 |")
 
 
 def test_the_terminal_table_shows_brackets_and_names_as_they_are() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ import msgspec
 from scaleprof.records import Candidate, SearchLog, spec_id
 from scaleprof.reporting.searches_ranked import Judged, judge
 from scaleprof.reporting.searches_rows import CandidateRow
+from scaleprof.reporting.table import to_csv
 from scaleprof.scaling.rules import COMPOUND, DIMENSIONS, NAMED_MARK, Bases
 from scaleprof.store import read_search
 from scaleprof.units import plural
@@ -108,10 +107,7 @@ def accuracy_table(search: Search, strategy: str) -> str | None:
     ]
     if not lines:
         return None
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([("spec_id", "accuracy", "error", "recipe"), *lines])
-    return buffer.getvalue()
+    return to_csv(("spec_id", "accuracy", "error", "recipe"), lines)
 
 
 def _strategies(search: Search, row: CandidateRow, strategy: str) -> list[str]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from scaleprof.records import Cost, ModuleCost
+from scaleprof.reporting import table
+from scaleprof.reporting.table import Table
+from scaleprof.text import for_terminal
 from scaleprof.units import format_bytes, format_count
 
 
@@ -104,23 +104,17 @@ def module_rows(spec_id: str, modules: Sequence[ModuleCost]) -> list[ModuleRow]:
 
 def to_json(rows: Sequence[Row]) -> str:
     """One JSON array, a row an element."""
-    return msgspec.json.format(msgspec.json.encode(list(rows)), indent=2).decode()
+    return table.to_json(rows)
 
 
 def to_csv(rows: Sequence[Row]) -> str:
     """A line a row under the fields' names."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(rows[0].__struct_fields__)
-    writer.writerows([getattr(row, name) for name in row.__struct_fields__] for row in rows)
-    return buffer.getvalue()
+    return table.to_csv(rows[0].__struct_fields__, map(msgspec.structs.astuple, rows))
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table."""
-    header, *body = _cells(rows)
-    rule = [":--" if title in _LEFT else "--:" for title in header]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *body)) + "\n"
+    return table.to_markdown(_titled(*_cells(rows))) + "\n"
 
 
 def to_terminal(rows: Sequence[Row]) -> Group:
@@ -144,21 +138,20 @@ def _tree(spec_id: str, rows: Iterable[ModuleRow]) -> Tree:
             f"{format_count(row.activations)} activations{', shared' if row.shared else ''}"
         )
         if not row.path:
-            root = nodes[""] = Tree(Text(f"{spec_id}  {row.kind}  {words}"))
+            root = nodes[""] = Tree(Text(for_terminal(f"{spec_id}  {row.kind}  {words}")))
             continue
         parent, _, name = row.path.rpartition(".")
-        nodes[row.path] = nodes[parent].add(Text(f"{name}  {row.kind}  {words}"))
+        nodes[row.path] = nodes[parent].add(Text(for_terminal(f"{name}  {row.kind}  {words}")))
     return root
 
 
 def _table(spec_id: str, rows: Sequence[Row]) -> Group:
-    header, *body = _cells(rows)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in header[1:]:
-        table.add_column(title, justify="left" if title in _LEFT else "right", overflow="fold")
-    for cells in body:
-        table.add_row(*map(Text, cells[1:]))
-    return Group(Text(spec_id), table)
+    shown = _titled(*(cells[1:] for cells in _cells(rows)))
+    return Group(Text(for_terminal(spec_id)), table.to_terminal(shown))
+
+
+def _titled(titles: Sequence[str], *rows: Sequence[str]) -> Table:
+    return Table(titles, rows, [place for place, title in enumerate(titles) if title in _LEFT])
 
 
 _LEFT = ("spec_id", "operator", "operators", "path", "kind", "explanation", "counted")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
+from scaleprof.reporting import table
 from scaleprof.reporting.checks import CheckView, Finding, Outcome, Verdict, in_order
 from scaleprof.reporting.checks_rules import NOUNS
 from scaleprof.reporting.checks_words import change_text, value_text
+from scaleprof.reporting.table import Table
+from scaleprof.text import for_markdown, for_terminal
 
 # Stands before a step summary, so that a file of one is known for it.
 MARKDOWN_MARK = "<!-- scaleprof check -->"
@@ -43,22 +46,20 @@ def title(view: CheckView) -> str:
 
 def to_terminal(view: CheckView) -> Group:
     """The table of findings, a sentence for each that a person should know of, and what it all comes to."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(_HEADER):
-        is_text = index in (0, 1, len(_HEADER) - 1)
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
-    shown = ""
-    for finding in _tabled(view.findings):
-        cells = [Text(cell) for cell in _cells(finding)]
-        if finding.target == shown:
-            cells[0] = Text("")
-        cells[-1].stylize(_ACCENTS.get(finding.outcome, ""))
-        shown = finding.target
-        table.add_row(*cells)
-    sentences = [Text(line) for line in _sentences(view)]
+    findings = _tabled(view.findings)
+    shown = _table(view)
+    # A target is named once.
+    repeated = [one.target == before.target for one, before in zip(findings[1:], findings, strict=False)]
+    rows = [
+        ["", *cells[1:]] if again else cells
+        for cells, again in zip(shown.rows, [False, *repeated], strict=True)
+    ]
+    last = len(_HEADER) - 1
+    accents = {(place, last): _ACCENTS.get(one.outcome, "") for place, one in enumerate(findings)}
+    sentences = [Text(for_terminal(line)) for line in _sentences(view)]
     return Group(
         Text(f"{TEXT_MARK}{title(view)} · {view.setting}"),
-        table,
+        table.to_terminal(msgspec.structs.replace(shown, rows=rows), accents),
         *sentences,
         *(Text(f"note: {note}") for note in view.notes),
         Text(view.resolution),
@@ -68,14 +69,10 @@ def to_terminal(view: CheckView) -> Group:
 
 def to_markdown(view: CheckView) -> str:
     """The same for a step summary; names are escaped, so that none can be a table's border or a tag."""
-    lines = [MARKDOWN_MARK, "", f"### scaleprof check: {_escaped(view.summary)}", ""]
-    lines += [f"{_escaped(title(view))} · {_escaped(view.setting)}", ""]
-    lines += [_row(_HEADER), "| :-- | :-- | --: | --: | --: | :-- |"]
-    lines += [_row([_escaped(cell) for cell in _cells(finding)]) for finding in _tabled(view.findings)]
-    lines.append("")
-    lines += [f"- {_escaped(line)}" for line in _sentences(view)]
-    lines += [f"- {_escaped(note)}" for note in view.notes]
-    lines.append(f"- {_escaped(view.resolution)}")
+    lines = [MARKDOWN_MARK, "", f"### scaleprof check: {for_markdown(view.summary)}", ""]
+    lines += [f"{for_markdown(title(view))} · {for_markdown(view.setting)}", ""]
+    lines += [table.to_markdown(_table(view)), ""]
+    lines += [f"- {for_markdown(line)}" for line in (*_sentences(view), *view.notes, view.resolution)]
     return "\n".join(lines) + "\n"
 
 
@@ -128,12 +125,5 @@ def _sentences(view: CheckView) -> Iterator[str]:
             yield f"{finding.target}: {finding.words}"
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it stands."""
-    for character in "\\`*_[]<>|#":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+def _table(view: CheckView) -> Table:
+    return Table(_HEADER, [_cells(finding) for finding in _tabled(view.findings)], (0, 1, len(_HEADER) - 1))

@@ -6,7 +6,6 @@ recommend, the front and the baseline, and what is missing. Rows are there only 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,6 +14,7 @@ from scaleprof.reporting.comparison import Comparison
 from scaleprof.reporting.metrics import METRICS, Metric
 from scaleprof.reporting.rows import MeasuredRow
 from scaleprof.reporting.searches import SearchView
+from scaleprof.reporting.table import Table, to_markdown
 from scaleprof.reporting.tables import (
     accuracy_text,
     estimate_text,
@@ -23,6 +23,7 @@ from scaleprof.reporting.tables import (
     text_cells,
 )
 from scaleprof.reporting.view import RunView
+from scaleprof.text import for_markdown
 from scaleprof.units import plural
 
 # Workloads that are told in full, by number and characters; of further ones the titles. GitHub takes 65,536
@@ -325,27 +326,13 @@ def _list(lines: Sequence[str], most: int, what: str) -> str:
 
 
 def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    aligned = [":--" if title in ("model", "", "status") else "--:" for title in header]
-    return "\n".join(f"| {' | '.join(map(_cell, cells))} |" for cells in (header, aligned, *body))
+    text = [place for place, title in enumerate(header) if title in ("model", "", "status")]
+    return to_markdown(Table(header, body, text), longest=_LONGEST_CELL)
 
 
 def _cell(text: str) -> str:
-    return _inline(text, _LONGEST_CELL)
-
-
-# What GitHub's Markdown gives a meaning to inside a line: escapes, code, emphasis, columns, formulas; links
-# and images; underscores that are not inside a word.
-_MARKS = re.compile(r"[\\`*|~$]|!(?=\[)|\](?=[(\[:])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_ENTITY = re.compile(r"&(?=#?\w+;)")
+    return for_markdown(text, _LONGEST_CELL)
 
 
 def _inline(text: str, longest: int = _LONGEST_TEXT) -> str:
-    """Text that stands in a line or a cell as itself: no markup, no tag, no line break, and not too long.
-
-    >>> _inline("a|b <img src=x> `c` [41.3–57.8] latency_ms<=40")
-    'a\\\\|b &lt;img src=x> \\\\`c\\\\` [41.3–57.8] latency_ms<=40'
-    """
-    plain = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    cut = plain if len(plain) <= longest else f"{plain[:longest]}…"
-    return _MARKS.sub(r"\\\g<0>", _TAG.sub("&lt;", _ENTITY.sub("&amp;", cut)))
+    return for_markdown(text, longest)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from scaleprof.records import Candidate, CandidateKind, CostMetric
+from scaleprof.reporting import table
+from scaleprof.reporting.table import Table
 from scaleprof.scaling.rules import Bases
+from scaleprof.text import for_terminal
 from scaleprof.units import MS_PER_S, format_count, format_duration, three_digits
 
 # `scored`: at least one trial has a score. `planned`: no trial has been run yet.
@@ -184,26 +184,17 @@ def standing_text(row: CandidateRow) -> str:
 
 def to_json(rows: Sequence[CandidateRow]) -> str:
     """One JSON array, a row a candidate and φ."""
-    return msgspec.json.format(msgspec.json.encode(rows), indent=2).decode()
+    return table.to_json(rows)
 
 
 def to_csv(rows: Sequence[CandidateRow]) -> str:
     """One line a row; missing values are empty."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CandidateRow.__struct_fields__)
-    writer.writerows([getattr(row, name) for name in CandidateRow.__struct_fields__] for row in rows)
-    return buffer.getvalue()
+    return table.to_csv(CandidateRow.__struct_fields__, map(msgspec.structs.astuple, rows))
 
 
 def to_markdown(rows: Sequence[CandidateRow], metric: CostMetric, *, percent: bool) -> str:
     """A Markdown table of the terminal's cells."""
-    header, body = cells(rows, metric, percent=percent)
-    aligned = tuple(":--" if title in _TEXT_COLUMNS else "--:" for title in header)
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
-        for line in (header, aligned, *body)
-    )
+    return table.to_markdown(_titled(*cells(rows, metric, percent=percent)))
 
 
 def to_terminal(
@@ -219,21 +210,19 @@ def to_terminal(
     All that are excluded are told with `list_excluded`, else their number.
     """
     tried = [row for row in rows if row.status != "excluded"]
-    header, body = cells(tried, metric, percent=percent, times_s=times_s)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in header:
-        is_text = title in _TEXT_COLUMNS
-        table.add_column(title.replace("[", "\\["), justify="left" if is_text else "right", overflow="fold")
-    for row, line in zip(tried, body, strict=True):
-        style = "bold" if row.standing == "chosen" else ""
-        table.add_row(*(cell.replace("[", "\\[") for cell in line), style=style)
+    titled = _titled(*cells(tried, metric, percent=percent, times_s=times_s))
+    bold = {place: "bold" for place, row in enumerate(tried) if row.standing == "chosen"}
     shown = rows if list_excluded else tried
     told = [f"{words}: {', '.join(names)}" for words, names in reason_groups(shown).items()]
     if len(tried) < len(rows) and not list_excluded:
         told.append(
             f"{len(rows) - len(tried)} more bases are excluded (--dry-run lists them with the reason)"
         )
-    return Group(table, *map(Text, told))
+    return Group(table.to_terminal(titled, row_styles=bold), *(Text(for_terminal(line)) for line in told))
+
+
+def _titled(titles: Sequence[str], body: Sequence[Sequence[str]]) -> Table:
+    return Table(titles, body, [place for place, title in enumerate(titles) if title in _TEXT_COLUMNS])
 
 
 def reason_groups(rows: Sequence[CandidateRow]) -> dict[str, list[str]]:

@@ -7,19 +7,19 @@ where its time per MAC, in the same rounds, does not allow for the opposite.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
-from rich.table import Table
+import rich.table
 
 from scaleprof.records import MEASURED_STATUSES, Phi, RunLog
+from scaleprof.reporting import table
 from scaleprof.reporting.budgets import Budget, Standing
 from scaleprof.reporting.comparing import RunComparer
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import MeasuredRow
+from scaleprof.reporting.table import Table
 from scaleprof.reporting.tables import bracketed, ratio_text
 from scaleprof.scaling.solving import SearchStop
 from scaleprof.stats.intervals import Estimate, Interval
@@ -96,37 +96,27 @@ def standing_of(row: MeasuredRow, budgets: Sequence[Budget]) -> Standing | None:
 
 def to_json(rows: Sequence[SolvedRow]) -> str:
     """One JSON array, a row a strategy."""
-    return msgspec.json.format(msgspec.json.encode([row.fields for row in rows]), indent=2).decode()
+    return table.to_json([row.fields for row in rows])
 
 
 def to_csv(rows: Sequence[SolvedRow]) -> str:
     """One line a strategy; nested values as JSON, missing ones empty."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    for place, row in enumerate(rows):
-        if place == 0:
-            writer.writerow(row.fields)
-        writer.writerow(_csv_cell(value) for value in row.fields.values())
-    return buffer.getvalue()
+    return table.to_csv(list(rows[0].fields), (row.fields.values() for row in rows)) if rows else ""
 
 
 def to_markdown(rows: Sequence[SolvedRow]) -> str:
     """A Markdown table of the same cells as the terminal's."""
-    header, *body = _cells(rows)
-    lines = [header, [":--", *["--:"] * (len(header) - 2), ":--"], *body]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return table.to_markdown(_table(rows))
 
 
-def to_terminal(rows: Sequence[SolvedRow]) -> Table:
+def to_terminal(rows: Sequence[SolvedRow]) -> rich.table.Table:
     """A rich table."""
+    return table.to_terminal(_table(rows))
+
+
+def _table(rows: Sequence[SolvedRow]) -> Table:
     header, *body = _cells(rows)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, title in enumerate(header):
-        is_text = place in (0, len(header) - 1)
-        table.add_column(title.replace("[", "\\["), justify="left" if is_text else "right", overflow="fold")
-    for cells in body:
-        table.add_row(*(cell.replace("[", "\\[") for cell in cells))
-    return table
+    return Table(header, body, (0, len(header) - 1))
 
 
 def sentences(rows: Sequence[SolvedRow], log: RunLog) -> Iterator[str]:

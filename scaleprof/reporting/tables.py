@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
-import msgspec
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from scaleprof.records import BASE_STRATEGY
+from scaleprof.reporting import table
 from scaleprof.reporting.metrics import METRICS
 from scaleprof.reporting.rows import CostRow, MeasuredRow, Row
+from scaleprof.reporting.table import Table
 from scaleprof.reporting.workloads import varying, words
 from scaleprof.stats.intervals import Estimate
-from scaleprof.units import MIB, format_bytes, three_digits
+from scaleprof.text import for_terminal
+from scaleprof.units import format_bytes, format_bytes_range, three_digits
 
 _WIDE = 140
 _LEFT_OUT_WHEN_NARROW = ("input", "params", "activations", "÷ base [95 %]")
@@ -39,20 +38,14 @@ _ACCENTS = {"ok": "green", "unstable": "yellow"}
 
 def to_csv(rows: Sequence[Row]) -> str:
     """One line a row, the contract's fields as columns; nested values as JSON, missing ones empty."""
-    buffer = io.StringIO()
-    names = list((type(rows[0]) if rows else CostRow).__struct_fields__)
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([_csv_cell(getattr(row, name)) for name in names])
-    return buffer.getvalue()
+    names = (type(rows[0]) if rows else CostRow).__struct_fields__
+    return table.to_csv(names, ([getattr(row, name) for name in names] for row in rows))
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """A Markdown table for a pull request; `|` in names is escaped."""
+    """A Markdown table for a pull request."""
     header, *body = text_cells(rows)
-    lines = [_markdown_line(header), _markdown_line([":--", *["--:"] * (len(header) - 2), ":--"])]
-    return "\n".join([*lines, *map(_markdown_line, body)]) + "\n"
+    return table.to_markdown(Table(header, body, (0, len(header) - 1))) + "\n"
 
 
 def to_terminal(rows: Sequence[Row], *, width: int | None = None) -> Group:
@@ -67,24 +60,27 @@ def to_terminal(rows: Sequence[Row], *, width: int | None = None) -> Group:
     shown = [i for i, title in enumerate(header) if title not in dropped]
     families = {row.model for row in rows}
     prefix = f"{next(iter(families))}/" if narrow and len(families) == 1 else ""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index in shown:
-        is_text = index in (0, len(header) - 1)
-        table.add_column(header[index], justify="left" if is_text else "right", overflow="fold")
-    for row, cells in zip(rows, body, strict=True):
-        status = f"[{_ACCENTS.get(row.status, 'red')}]{row.status}[/]"
-        texts = _escaped([cells[0].removeprefix(prefix), *cells[1:-1]])
-        table.add_row(*([*texts, status][index] for index in shown))
+    texts = [
+        [cells[0].removeprefix(prefix), *cells[1:-1], row.status]
+        for row, cells in zip(rows, body, strict=True)
+    ]
+    last = len(shown) - 1
+    cells = Table(
+        [header[index] for index in shown], [[line[index] for index in shown] for line in texts], (0, last)
+    )
+    accents = {(place, last): _ACCENTS.get(row.status, "red") for place, row in enumerate(rows)}
     title = [Text(prefix.rstrip("/"))] if prefix else []
     axes = varying(row for row in rows if isinstance(row, MeasuredRow))
-    reasons = [Text(f"{_named(row, axes)} {row.status}: {row.reason}") for row in rows if row.reason]
+    reasons = [
+        Text(for_terminal(f"{_named(row, axes)} {row.status}: {row.reason}")) for row in rows if row.reason
+    ]
     doubts = [
-        Text(f"{_named(row, axes)}: {caution.message}")
+        Text(for_terminal(f"{_named(row, axes)}: {caution.message}"))
         for row in rows
         for caution in row.warnings
         if caution.code in _COST_CAUTIONS
     ]
-    return Group(*title, table, *reasons, *doubts)
+    return Group(*title, table.to_terminal(cells, accents), *reasons, *doubts)
 
 
 def _named(row: Row, axes: Sequence[str]) -> str:
@@ -141,7 +137,7 @@ def memory_text(row: MeasuredRow) -> str:
     low, high = row.peak_memory_min_bytes, row.peak_memory_max_bytes
     if low is None or high is None or low == high:
         return text
-    return f"{text} [{three_digits(low / MIB)}–{three_digits(high / MIB)}]"
+    return format_bytes_range(row.peak_memory_bytes or 0, low, high)
 
 
 def accuracy_text(row: Row) -> str:
@@ -199,18 +195,3 @@ def _row_cells(row: Row, axes: Sequence[str], accurate: bool, beside: bool, *, r
         cells.append("–" if row.forecast_bytes is None else format_bytes(row.forecast_bytes))
     cells += [accuracy_text(row)] * accurate
     return [*cells, row.status if row.reason is None else f"{row.status}: {row.reason}"]
-
-
-def _csv_cell(value: object) -> object:
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    return msgspec.json.encode(value).decode()
-
-
-def _markdown_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def _escaped(cells: Sequence[str]) -> list[str]:
-    """Text that rich must not read as markup."""
-    return [cell.replace("[", "\\[") for cell in cells]
