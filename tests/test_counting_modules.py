@@ -72,12 +72,26 @@ class DependsOnValues(nn.Module):
         return self.norm(self.linear(x if x.sum().item() > 0 else -x))  # type: ignore[no-any-return]
 
 
+class Hooks(nn.Module):
+    """It has attributes that are named like torch's tables, and adds a hook whenever it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.my_hooks, self._no_hooks = nn.Linear(5, 4), [1, 2], None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.linear.register_forward_hook(lambda *_: None)
+        self.my_hooks.append(3)
+        return self.linear(x)  # type: ignore[no-any-return]
+
+
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "weight norm as a hook": with_old_weight_norm,
     "weight norm as a parametrisation": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(5, 4)),
     "pruned": pruned,
     "lock": locked,
     "tensors of its own": Remembers,
+    "hooks of its own": Hooks,
     "lazy": lambda: nn.LazyLinear(4),
     "values": DependsOnValues,
     "frozen": lambda: nn.Linear(5, 4).requires_grad_(False),
@@ -145,6 +159,23 @@ def test_a_count_that_fails_leaves_the_module_as_it_was() -> None:
     network = nn.Sequential(nn.Linear(5, 4), nn.Linear(5, 4)).train()
     before = state_of(network)
     with pytest.raises(CountingError, match="mat1 and mat2"):
+        count(network, X)
+    assert state_of(network) == before
+
+
+def test_a_tensor_that_cannot_lose_its_values_costs_the_user_no_hook() -> None:
+    class Stubborn(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.Tensor.to:
+                raise NotImplementedError("it stays where it is")
+            return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
+
+    network: Any = nn.Linear(5, 4)
+    network.register_forward_hook(lambda *_: None)
+    network.table = torch.randn(3).as_subclass(Stubborn)
+    before = state_of(network)
+    with pytest.raises(CountingError, match="it stays where it is"):
         count(network, X)
     assert state_of(network) == before
 

@@ -136,17 +136,17 @@ def _lend(part: nn.Module, move: _Mover, network: _Network) -> Callable[[], None
     kind, own = part.__class__, dict(vars(part))
     objects = _Objects()
     lent = {}
-    tables = [(value, value.copy()) for name, value in own.items() if "_hooks" in name and value]
+    tables = [(value, value.copy()) for name, value in own.items() if _is_hook_table(name, value)]
     for name, value in own.items():
-        if "_hooks" in name:  # handles refer to the table itself: lazy modules remove their hook by one
-            for key in [
-                key for key, hook in value.items() if name in _HOOKS and not network.has_installed(hook)
-            ]:
-                del value[key]
-        elif isinstance(value, (torch.Tensor, *_CONTAINERS)):
-            lent[name] = move(value)
+        if _is_hook_table(name, value):
+            continue
+        if isinstance(value, (torch.Tensor, *_CONTAINERS)):
+            lent[name] = move(value)  # may raise: nothing is changed before it
         else:
             objects.hold(value)
+    for name in _HOOKS:  # the tables stay, handles refer to them: lazy modules remove their hook by one
+        for key in [key for key, hook in own[name].items() if not network.has_installed(hook)]:
+            del own[name][key]
     vars(part).update(lent)
 
     def give_back() -> None:
@@ -159,6 +159,11 @@ def _lend(part: nn.Module, move: _Mover, network: _Network) -> Callable[[], None
         objects.restore()
 
     return give_back
+
+
+def _is_hook_table(name: str, value: Any) -> bool:
+    """Whether an attribute is one of torch's tables of hooks, and not the user's own of a similar name."""
+    return name.startswith("_") and "_hooks" in name and isinstance(value, dict)
 
 
 class _Objects:
